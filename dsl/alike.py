@@ -15,7 +15,7 @@ from dsl.local_time import TIMEZONE
 from dsl.memory import USER_ZONE, Entry
 from dsl.nodes.compose import asked_by
 from dsl.reads import Reads, declared, reads_of
-from dsl.syntax import RepeatEach
+from dsl.syntax import RepeatBy, RepeatEach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dsl.compile import Plan
     from dsl.judge import Judge, Ruling
+    from dsl.syntax import Repeat
 
 Text = frozenset[str]
 
@@ -95,12 +96,25 @@ class Texts:
         )
         said = (
             f"v{version.version} when {context_of(version, tier).prefix()}{judge.built.key}",
-            f"repeat {'each' if isinstance(version.repeat, RepeatEach) else version.repeat is not None}",
+            f"repeat {_repeat(version.repeat)}{_units(judge)}",
             f"for {None if version.where is None else predicate_key(version.where)}",
             f"after {after} active {active} settle {0 if version.settle is None else version.settle.us}",
         )
         every = reads._replace(types=reads.types | types, every_type=False)
         return self._declared(every) | _heard(types) | frozenset(said)
+
+
+def _units(judge: Judge) -> str:
+    """Return which calendar units an unlock uses up."""
+    spender = judge.spender()
+    return "" if spender is None else f" uses up {sorted(spender.rulers)}"
+
+
+def _repeat(repeat: Repeat | None) -> str:
+    """Return what is remembered of occurrences: none, those of units, a number, or the values."""
+    if isinstance(repeat, RepeatBy):
+        return f"by {repeat.field.text}"
+    return "each" if isinstance(repeat, RepeatEach) else str(repeat is not None)
 
 
 def _heard(types: Iterable[str]) -> Text:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dsl.built_ins import ZONED
+from dsl.built_ins import ACTOR, ZONED
 from dsl.filters import pattern_types, uses_builtin, view_of
 from dsl.local_time import TIMEZONE
 from dsl.prove.clocks import steady
@@ -24,14 +24,19 @@ from dsl.syntax import (
     Combine,
     Condition,
     Count,
-    Extreme,
+    CountGroups,
+    CountUnits,
+    Nested,
     Pattern,
+    RepeatBy,
+    RepeatEach,
     RepeatEvery,
-    Sequence,
     Streak,
+    StreakUnits,
     Sum,
     Unlocked,
 )
+from dsl.trees import all_counted, counted, in_group, judged, key_names, key_of, unit_of, walk, with_zone
 from dsl.types import Unit
 
 if TYPE_CHECKING:
@@ -54,6 +59,7 @@ class Kind(StrEnum):
     ONCE_PER_BEGIN = "once per, from an instant on"
     EVENT_ZONE_STREAK = "streak by the clock of events, under a calendar unit"
     CLOCK_SET_BACK = "a clock whose labels come back"
+    SPENT_UNIT = "repeat each, in calendar units by the clock of events"
     NAMED = "names a contestable achievement"
 
 
@@ -183,24 +189,9 @@ def whens(version: Achievement) -> Iterator[Condition]:
         yield tier.when
 
 
-def walk(condition: Condition) -> Iterator[Condition]:
-    """Yield a condition and all conditions within it."""
-    yield condition
-    if isinstance(condition, Combine):
-        for part in condition.parts:
-            yield from walk(part)
-
-
 def patterns(part: Condition) -> tuple[Pattern, ...]:
     """Return the patterns of one condition, that of `unless` last; those of its parts not."""
-    unless = () if part.mods.unless is None else (part.mods.unless,)
-    match part:
-        case Count() | Sum() | Extreme() | Streak():
-            return (part.event, *unless)
-        case Sequence(steps=steps):
-            return (*steps, *unless)
-        case _:
-            return unless
+    return (*counted(part), *(() if part.mods.unless is None else (part.mods.unless,)))
 
 
 class _Around(msgspec.Struct, frozen=True):
@@ -221,18 +212,35 @@ def _reasons(rules: Rules, version: Achievement, heard: _Heard) -> Iterator[Reas
         yield Reason(Kind.FOR, text, version.where.span, rewrite)
     yield from _repeat_reasons(rules, version)
     yield from _begin_reasons(version, heard)
-    around = _Around(plain=version.repeat is None and version.active is None and not version.fresh)
+    once = version.repeat is None or isinstance(version.repeat, RepeatBy)
+    around = _Around(plain=once and version.active is None and not version.fresh)
     if isinstance(version.repeat, RepeatEvery):
         every = f"`repeat every {version.repeat.unit.text}`"
         around = _Around(every, every, plain=False)
     for when in whens(version):
-        yield from _within(_Analysis(rules, heard), when, around)
+        yield from _within(_Analysis(rules, heard), judged(version, when), around)
 
 
 def _repeat_reasons(rules: Rules, version: Achievement) -> Iterator[Reason]:
     repeat = version.repeat
     if isinstance(repeat, RepeatEvery):
         yield from _zone_reasons(rules, repeat.tz, Unit(repeat.unit.text), repeat.span)
+    if isinstance(repeat, RepeatEach):
+        for part in (part for when in whens(version) for part in walk(when)):
+            yield from _spent_units(part)
+
+
+def _spent_units(part: Condition) -> Iterator[Reason]:
+    """Yield that an earlier unlock may use up a unit whose label comes back after the later one."""
+    unit, tz = unit_of(part), part.mods.tz
+    if unit is None:
+        return
+    if tz is not None and tz.kind == "event":
+        text = "an unlock uses up its unit, and by the clock of events a late one may use up a unit that comes back"
+        yield Reason(Kind.SPENT_UNIT, text, tz.span, 'give it one zone, such as tz="UTC"')
+    elif tz is not None and tz.kind == "iana" and unit.text in set(Unit) and not steady(tz, Unit(unit.text)):
+        text = f"this zone set its clock back, so the label of a past {unit.text} came back"
+        yield Reason(Kind.CLOCK_SET_BACK, text, tz.span, 'use another zone, such as tz="UTC"')
 
 
 def _begin_reasons(version: Achievement, heard: _Heard) -> Iterator[Reason]:
@@ -273,12 +281,18 @@ class _Analysis(NamedTuple):
 
 def _within(known: _Analysis, part: Condition, around: _Around) -> Iterator[Reason]:
     """Yield the reasons of a condition and of its parts."""
+    if key_of(part):
+        yield from _in_groups(known, part, around)
+        return
     yield from _span_reasons(known, part)
     inner = _around(part, around)
     match part:
         case Combine(parts=parts):
             for each in parts:
                 yield from _within(known, each, inner)
+            return
+        case CountGroups() | CountUnits() | StreakUnits():
+            yield from _nested(known, part, inner)
             return
         case Unlocked() if inner.window is not None:
             text = f"under {inner.window}, `unlocked` moves when the named grant moves"
@@ -289,13 +303,44 @@ def _within(known: _Analysis, part: Condition, around: _Around) -> Iterator[Reas
             yield Reason(
                 Kind.SIGNED_SUM, text, part.of.span, f"if it is never negative, declare it: `{part.of.text}: int >= 0`"
             )
-        case Streak(mods=mods) if mods.tz is not None and mods.tz.kind == "event" and inner.unit is not None:
-            text = f"on the clock of its event, a unit may start later than now and so fall outside {inner.unit}"
-            yield Reason(Kind.EVENT_ZONE_STREAK, text, mods.tz.span, "give the streak its own zone, or no tz=")
+        case Streak():
+            yield from _ahead(part, inner)
         case _:
             pass
     if not (inner.plain and isinstance(part, Count) and _plain_count(part)):
         yield from _once_reasons(known.rules.events, part)
+
+
+def _nested(known: _Analysis, part: Nested, around: _Around) -> Iterator[Reason]:
+    """Yield the reasons of what each value or each calendar unit is asked."""
+    if isinstance(part, CountGroups):
+        yield from _within(known, part.inner, _apart(known, part.inner, {name.text for name in part.by}, around))
+        return
+    if isinstance(part, StreakUnits):
+        yield from _ahead(part, around)
+    asked = with_zone(part.inner, part.mods.tz)
+    yield from _within(known, asked, msgspec.structs.replace(around, plain=False))
+
+
+def _in_groups(known: _Analysis, part: Condition, around: _Around) -> Iterator[Reason]:
+    """Yield the reasons of a condition by the values of fields: those that it has in each group."""
+    yield from _within(known, in_group(part), _apart(known, part, set(key_names(part)), around))
+
+
+def _apart(known: _Analysis, part: Condition, names: set[str], around: _Around) -> _Around:
+    """Return the context in a group: a late copy may move the one that counts into another group."""
+    events = {name for pattern in all_counted(part) for name in pattern_types(pattern)}
+    schemas = (known.rules.events[name] for name in events if name in known.rules.events)
+    same = all(each.once is None or names - {ACTOR} <= set(each.once[0]) for each in schemas)
+    return around if same else msgspec.structs.replace(around, plain=False)
+
+
+def _ahead(part: Streak | StreakUnits, around: _Around) -> Iterator[Reason]:
+    """Yield that a streak by the clock of events may start later than now, and so outside of a calendar unit."""
+    tz = part.mods.tz
+    if tz is not None and tz.kind == "event" and around.unit is not None:
+        text = f"on the clock of its event, a unit may start later than now and so fall outside {around.unit}"
+        yield Reason(Kind.EVENT_ZONE_STREAK, text, tz.span, "give the streak its own zone, or no tz=")
 
 
 def _around(part: Condition, around: _Around) -> _Around:
@@ -325,7 +370,9 @@ def _span_reasons(known: _Analysis, part: Condition) -> Iterator[Reason]:
 
 
 def _reads_clock(part: Condition) -> bool:
-    if isinstance(part, Streak) or (isinstance(part, Count) and part.distinct and part.distinct.text in ZONED):
+    if isinstance(part, Streak | CountUnits | StreakUnits):
+        return True
+    if isinstance(part, Count) and part.distinct and part.distinct.text in ZONED:
         return True
     return any(uses_builtin(test) for pattern in patterns(part) for test in _filters(pattern))
 

@@ -85,6 +85,8 @@ def unit_index(unit: Unit, local: int) -> int:
         return local // DAY
     if unit is Unit.HOUR:
         return local // HOUR
+    if unit is Unit.MINUTE:
+        return local // MINUTE
     day = local // DAY
     if unit is Unit.WEEK:
         return (day + 3) // 7
@@ -103,6 +105,8 @@ def unit_start_local(unit: Unit, index: int) -> int:
         return index * DAY
     if unit is Unit.HOUR:
         return index * HOUR
+    if unit is Unit.MINUTE:
+        return index * MINUTE
     if unit is Unit.WEEK:
         return (index * 7 - 3) * DAY
     year, month = (index, 1) if unit is Unit.YEAR else (index // 12, index % 12 + 1)
@@ -186,13 +190,15 @@ def _turn(no: int, yes: int, shows: Callable[[int], bool]) -> int:
 
 
 def label(unit: Unit, index: int) -> str:
-    """Return the label of a unit: `2026-W15`, `2026-04-13`, `2026-04`, `2026` or `2026-04-13T10`."""
+    """Return the label of a unit: `2026-W15`, `2026-04-13`, `2026-04`, `2026`, `2026-04-13T10` or `...T10:15`."""
     local = unit_start_local(unit, index)
     day = _date(local // DAY)
     if unit is Unit.DAY:
         return day.isoformat()
     if unit is Unit.HOUR:
         return f"{day.isoformat()}T{local % DAY // HOUR:02d}"
+    if unit is Unit.MINUTE:
+        return f"{day.isoformat()}T{local % DAY // HOUR:02d}:{local % HOUR // MINUTE:02d}"
     if unit is Unit.WEEK:
         iso = day.isocalendar()
         return f"{iso.year:04d}-W{iso.week:02d}"
@@ -203,16 +209,24 @@ def index_of(unit: Unit, text: str) -> int | None:
     """Return the index of the unit that has a label, None where none has."""
     try:
         day = _first_day(unit, text)
-        hour = int(text.partition("T")[2]) if unit is Unit.HOUR else 0
+        hour, minute = _time(unit, text)
     except ValueError:
         return None
-    index = unit_index(unit, (day - EPOCH.date()).days * DAY + hour * HOUR)
+    index = unit_index(unit, (day - EPOCH.date()).days * DAY + hour * HOUR + minute * MINUTE)
     return index if label(unit, index) == text else None
+
+
+def _time(unit: Unit, text: str) -> tuple[int, int]:
+    """Return the hour and the minute in the label of a unit."""
+    if unit not in {Unit.HOUR, Unit.MINUTE}:
+        return 0, 0
+    hour, _, minute = text.partition("T")[2].partition(":")
+    return int(hour), int(minute) if unit is Unit.MINUTE else 0
 
 
 def _first_day(unit: Unit, text: str) -> date:
     match unit:
-        case Unit.HOUR | Unit.DAY:
+        case Unit.MINUTE | Unit.HOUR | Unit.DAY:
             return date.fromisoformat(text.partition("T")[0])
         case Unit.WEEK:
             year, _, week = text.partition("-W")

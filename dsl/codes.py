@@ -92,6 +92,7 @@ MEANING: Final = {
     "ACH421": "Waits for an achievement that comes too late",
     "ACH422": "Changed meaning under an unchanged version",
     "ACH423": "A reward too large to be announced",
+    "ACH430": "A span that reaches beyond its calendar unit",
     "ACH443": "Not a list of elements",
     "ACH444": "A bound `all` without its list",
     "ACH445": "A ladder that does not fit its `when`",

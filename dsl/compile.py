@@ -20,14 +20,15 @@ from dsl.expressions import refs
 from dsl.filters import pattern_types
 from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
 from dsl.local_time import TIMEZONE
-from dsl.memory import USER_ZONE, Entry, Memory
+from dsl.memory import USER_ZONE, Contracts, Entry, Memory
 from dsl.nodes.compose import asked_by
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
 from dsl.roles import Roles, base_of, bases, has_actor, is_pseudonym, views
 from dsl.schema import is_listed
-from dsl.syntax import Combine, Unlocked
+from dsl.syntax import Unlocked
+from dsl.trees import walk
 from dsl.types import FieldType
 from dsl.values import value_text
 
@@ -212,9 +213,7 @@ class _PlanBuilder:
             single=scope == USER,
             all_types=every_type(rules, scope),
             zone_types=zone_types,
-            integral=self._integral,
-            signed=self._signed,
-            listed=self._listed,
+            contracts=Contracts(self._integral, self._signed, self._listed, self._declares),
         )
         self.rulings: list[Ruling] = []
         self.judges: list[Judge] = []
@@ -224,6 +223,10 @@ class _PlanBuilder:
         for name in in_order(self.achievements):
             self._add(name, self.achievements[name])
         self.memory.number()
+        for ruling in self.rulings:
+            for judge in ruling.judges:
+                if (spender := judge.spender()) is not None:
+                    spender.slot = ruling.slot
         self.asking = asking_of(self.judges)
         traits = self._traits_used()
         types = [name for event_type in self.rules.events for name in self._names(event_type)]
@@ -269,6 +272,7 @@ class _PlanBuilder:
                 after=tuple(self._after(target) for target in version.after),
                 types=types,
                 own=lambda: self.memory.own_slots(owner),
+                spender=lambda: self.memory.spenders.get(owner),
                 decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
             ),
         )
@@ -288,6 +292,10 @@ class _PlanBuilder:
     def _integral(self, pattern: Pattern, field: str) -> bool:
         schemas = (self.rules.events[event_type] for event_type in bases(pattern_types(pattern)))
         return all(schema.fields[field].type is FieldType.INT for schema in schemas)
+
+    def _declares(self, event: str, field: str) -> bool:
+        schema = self.rules.events.get(event)
+        return schema is not None and field in schema.fields
 
     def _signed(self, pattern: Pattern, field: str) -> bool:
         return is_signed([self.rules.events[event_type].fields[field] for event_type in bases(pattern_types(pattern))])
@@ -486,17 +494,8 @@ def references(achievement: Achievement) -> frozenset[str]:
     """Return the achievements that one names in `after` and `unlocked`."""
     names = {target.achievement.text for target in achievement.after}
     for _, when in tier_conditions(achievement):
-        names |= {part.achievement.text for part in atoms(when) if isinstance(part, Unlocked)}
+        names |= {part.achievement.text for part in walk(when) if isinstance(part, Unlocked)}
     return frozenset(names)
-
-
-def atoms(condition: Condition) -> Iterator[Condition]:
-    """Yield the atomic conditions below a condition."""
-    if isinstance(condition, Combine):
-        for part in condition.parts:
-            yield from atoms(part)
-    else:
-        yield condition
 
 
 def traits_of(predicate: Predicate) -> set[str]:

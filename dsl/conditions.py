@@ -6,13 +6,14 @@ remembers less.
 
 from __future__ import annotations
 
-from math import floor
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from dsl.built_ins import COUNTED, ZONED
+from dsl import grouping
+from dsl.built_ins import ACTOR, COUNTED, ZONED
 from dsl.filters import compile_pattern, fields_read, keys_of, pattern_key, pattern_types
+from dsl.grouping import Made, at_least
 from dsl.local_time import Clock, UserClock
 from dsl.memory import Context, Seen
 from dsl.nodes.bound import Bound
@@ -44,8 +45,23 @@ from dsl.nodes.totals import (
     UnitTotal,
 )
 from dsl.prove.clocks import steady
-from dsl.syntax import Combine, Count, Extreme, RepeatEach, RepeatEvery, Sequence, Streak, Sum, Unlocked
-from dsl.types import DAY, HOUR, Unit
+from dsl.syntax import (
+    Combine,
+    Count,
+    CountGroups,
+    CountUnits,
+    Extreme,
+    RepeatBy,
+    RepeatEach,
+    RepeatEvery,
+    Sequence,
+    Streak,
+    StreakUnits,
+    Sum,
+    Unlocked,
+)
+from dsl.trees import all_counted, below, judged, key_of, resets
+from dsl.types import DAY, HOUR, MINUTE, Unit
 from dsl.values import canonical_number
 
 if TYPE_CHECKING:
@@ -53,14 +69,14 @@ if TYPE_CHECKING:
     from dsl.memory import Memory
     from dsl.syntax import Achievement, Cmp, Condition, Pattern
 
-_LONGEST = {Unit.HOUR: HOUR, Unit.DAY: DAY, Unit.WEEK: 7 * DAY, Unit.MONTH: 31 * DAY, Unit.YEAR: 366 * DAY}
-
-
-class Made(msgspec.Struct, frozen=True):
-    """A condition: its node, and its canonical form with bounds."""
-
-    node: Node
-    key: str
+_LONGEST = {
+    Unit.MINUTE: MINUTE,
+    Unit.HOUR: HOUR,
+    Unit.DAY: DAY,
+    Unit.WEEK: 7 * DAY,
+    Unit.MONTH: 31 * DAY,
+    Unit.YEAR: 366 * DAY,
+}
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -74,7 +90,7 @@ class Built(msgspec.Struct, frozen=True):
 
 def build(memory: Memory, when: Condition, version: Achievement, tier: str | None) -> Built:
     """Build the `when` of one achievement, version and tier."""
-    context, repeat = context_of(version, tier), version.repeat
+    context, repeat, when = context_of(version, tier), version.repeat, judged(version, when)
     if not isinstance(repeat, RepeatEvery):
         made = condition(memory, when, context)
         return Built(node=made.node, key=made.key)
@@ -86,7 +102,9 @@ def build(memory: Memory, when: Condition, version: Achievement, tier: str | Non
 
 
 def condition(memory: Memory, tree: Condition, context: Context) -> Made:
-    """Build a condition with its modifiers: `within` first, `per` on that, `unless` on that."""
+    """Build a condition with its modifiers: `within` first, `per` on that, `unless` on that; `by` around them all."""
+    if is_keyed(memory, tree):
+        return grouping.grouped(memory, tree, context, condition)
     made = None if context.tracked else _fused(memory, tree, context)
     if made is not None:
         return made
@@ -95,7 +113,8 @@ def condition(memory: Memory, tree: Condition, context: Context) -> Made:
     if mods.unless is not None:
         inner = inner.spanning(None)
     if mods.per is not None:
-        inner = inner.spanning(_LONGEST[Unit(mods.per.text)] + DAY)
+        unit = Unit(mods.per.text)
+        inner = memory.spending(inner.spanning(_LONGEST[unit] + DAY), unit, clock)
     if mods.within is not None:
         inner = inner.spanning(mods.within.us)
     return _spans(memory, _operator(memory, tree, inner, clock), tree, context, clock)
@@ -126,9 +145,21 @@ def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock:
 
 def asks_unlocks(tree: Condition) -> bool:
     """Return whether a condition names an achievement anywhere."""
-    if isinstance(tree, Combine):
-        return any(asks_unlocks(part) for part in tree.parts)
-    return isinstance(tree, Unlocked)
+    return isinstance(tree, Unlocked) or any(asks_unlocks(part) for part in below(tree))
+
+
+def is_keyed(memory: Memory, tree: Condition) -> bool:
+    """Return whether a condition takes groups, each with a memory of its own.
+
+    A sequence by one field remembers the steps of each value by itself. That is the same as long as an `unless` resets
+    all values at once, as it does where its events do not have the field.
+    """
+    if not isinstance(tree, Sequence) or tree.by is None:
+        return bool(key_of(tree))
+    field, unless = tree.by.text, tree.mods.unless
+    if field == ACTOR or any(memory.listed(step, field) for step in tree.steps):
+        return True
+    return unless is not None and any(memory.declared(event, field) for event in pattern_types(unless))
 
 
 def _operator(memory: Memory, tree: Condition, context: Context, clock: Clock) -> Made:
@@ -152,6 +183,8 @@ def _operator(memory: Memory, tree: Condition, context: Context, clock: Clock) -
             wanted = tuple(slots.values()) if tier is None else (slots[tier.text],)
             key = f"unlocked({name.text}{'' if tier is None else '.' + tier.text})"
             return Made(Has(wanted, memory.hears[name.text]), key)
+        case CountGroups() | CountUnits() | StreakUnits():
+            return grouping.nested(memory, tree, context, condition)
 
 
 # -- atoms ------------------------------------------------------------------------------------------------------------
@@ -229,6 +262,7 @@ def _extreme(memory: Memory, tree: Extreme, context: Context, clock: Clock) -> M
 def _streak(memory: Memory, tree: Streak, context: Context, clock: Clock) -> Made:
     unit, need = Unit(tree.unit.text), at_least(tree.cmp)
     keep = need if context.tracked else 0
+    context = memory.spending(context, unit, clock)
     name = f"streak({pattern_key(tree.event, clock)} per {unit.value}@{clock.key} min {tree.min} grace {tree.grace})"
     zone_types = memory.ticks(clock) if isinstance(clock, UserClock) else frozenset[str]()
 
@@ -264,7 +298,8 @@ def _fused(memory: Memory, tree: Condition, context: Context) -> Made | None:
     if mods.unless is not None and mods.per is None:
         return _since(memory, tree, mods.unless, context, clock)
     if mods.per is not None and mods.unless is None and clock.fixed and steady(mods.tz, Unit(mods.per.text)):
-        total, key = _unit_total(memory, tree, context, Unit(mods.per.text), clock, clock)
+        unit = Unit(mods.per.text)
+        total, key = _unit_total(memory, tree, memory.spending(context, unit, clock), unit, clock, clock)
         return Made(Reached(total, _bound_of(memory, tree)), key)
     return None
 
@@ -337,13 +372,24 @@ def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context,
 
 
 def owner_of(version: Achievement, tier: str | None) -> str:
-    """Return the owner of a condition's memory: the achievement and tier under `repeat each`, otherwise shared."""
-    return f"each {version.name.text}.{tier} " if isinstance(version.repeat, RepeatEach) else ""
+    """Return the owner of a condition's memory, the achievement and tier, if it repeats for itself; otherwise none.
+
+    Under `repeat each` what is remembered is reset, and under `repeat by` a group is forgotten that has earned.
+    """
+    match version.repeat:
+        case RepeatEach():
+            return f"each {version.name.text}.{tier} "
+        case RepeatBy():
+            return f"by {version.name.text}.{tier} "
+        case _:
+            return ""
 
 
 def context_of(version: Achievement, tier: str | None) -> Context:
     """Return where the whole `when` of an achievement, version and tier stands."""
-    return Context(seen=_seen(version), owner=owner_of(version, tier))
+    owner = owner_of(version, tier)
+    each = isinstance(version.repeat, RepeatEach)
+    return Context(seen=_seen(version), owner=owner, spender=owner if each else "")
 
 
 def _seen(version: Achievement) -> Seen:
@@ -352,12 +398,6 @@ def _seen(version: Achievement) -> Seen:
     if version.fresh and since is not None:
         start = since.us if start is None else max(start, since.us)
     return Seen(start, None if active is None or active.end is None else active.end.us)
-
-
-def at_least(cmp: Cmp) -> int:
-    """Return the smallest whole number that satisfies a lower bound."""
-    least = floor(cmp.bound)
-    return least if cmp.op == ">=" and least == cmp.bound else least + 1
 
 
 def whole_bound(cmp: Cmp) -> Bound:
@@ -391,14 +431,5 @@ def _bound_key(tree: Count | Sum | Extreme) -> str:
 
 def named_types(condition: Condition) -> frozenset[str]:
     """Return the event types that a condition names, those of `unless` included; `unlocked` names none."""
-    unless = condition.mods.unless
-    types = frozenset[str]() if unless is None else pattern_types(unless)
-    match condition:
-        case Combine(parts=parts):
-            return types.union(*(named_types(part) for part in parts))
-        case Sequence(steps=steps):
-            return types.union(*(pattern_types(step) for step in steps))
-        case Unlocked():
-            return types
-        case _:
-            return types | pattern_types(condition.event)
+    patterns = (*all_counted(condition), *resets(condition))
+    return frozenset[str]().union(*map(pattern_types, patterns))

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from dsl.nodes.groups import Groups
 from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentSum, total_of
 from dsl.nodes.totals import Distinct
-from dsl.progress import NodeState, Recent, RecentAmounts, RecentValues, SinceValues, UnitValues, Values
+from dsl.progress import KeyedGroups, NodeState, Recent, RecentAmounts, RecentValues, SinceValues, UnitValues, Values
 from dsl.values import minus
 
 if TYPE_CHECKING:
@@ -34,8 +37,24 @@ def fit(old: Aggregate, new: Aggregate) -> Fit | None:
             return _recent(int(before), int(after))
         case (RecentSum(cap=before), RecentSum(cap=after)) if before != after:
             return _amounts(before, after)
+        case (Groups(cap=before), Groups(cap=after)) if before != after:
+            return _latest(before, after)
         case _:
             return None
+
+
+def _latest(before: int, after: int) -> Fit:
+    """Return the fit of the latest starts of groups: the earliest go first."""
+
+    def fits(node: NodeState) -> NodeState | None:
+        if not isinstance(node, KeyedGroups) or (after > max(before, 1) and node.holding >= before):
+            return None
+        if before <= 1 < after:
+            return None if node.holding else node
+        kept = node.latest[max(0, len(node.latest) - after) :] if after > 1 else []
+        return replace(node, latest=kept)
+
+    return fits
 
 
 def _distinct(before: int) -> Fit:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dsl.remembers import inventory
-from dsl.syntax import Combine, Unlocked
+from dsl.syntax import Unlocked
+from dsl.trees import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,11 +73,9 @@ def _named(version: Achievement) -> Iterator[tuple[str, str]]:
 
 
 def _unlocked(node: Condition) -> Iterator[str]:
-    if isinstance(node, Unlocked):
-        yield node.achievement.text
-    elif isinstance(node, Combine):
-        for part in node.parts:
-            yield from _unlocked(part)
+    for part in walk(node):
+        if isinstance(part, Unlocked):
+            yield part.achievement.text
 
 
 def mermaid(drawn: Picture) -> str:

@@ -17,18 +17,21 @@ from dsl.calendar import MAX_OFFSET, label, unit_index
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
 from dsl.local_time import Now, unit_now
+from dsl.memory import Spender
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, start_lasts, teller
 from dsl.nodes.node import ALL, EVERYWHERE, Gate, Measure, Step, whole
+from dsl.nodes.over_groups import GroupsReached
 from dsl.nodes.streak import StreakReached
 from dsl.nodes.totals import Distinct, Reached, ReachedInUnit, Total
 from dsl.progress import Amount, Earned, Grant, State
-from dsl.syntax import Active, RepeatEach
+from dsl.syntax import Active, RepeatBy, RepeatEach
 from dsl.types import Unit
 
 if TYPE_CHECKING:
     from dsl.conditions import Built
     from dsl.filters import Getter
+    from dsl.nodes.groups import Groups
     from dsl.nodes.node import Aggregate
     from dsl.syntax import Achievement, Ref
     from dsl.types import Value
@@ -58,13 +61,14 @@ class Terms(msgspec.Struct, frozen=True):
 
     `until` is the instant (microseconds) at which the next version takes over; `after` holds, per name in `after`, the
     slots where one must be earned; `types` are the event types heard; `own` are the node slots that reset
-    after a grant of `repeat each`.
+    after a grant of `repeat each`, and `spender` knows which calendar units such a grant uses up.
     """
 
     until: int | None
     after: tuple[tuple[int, ...], ...]
     types: frozenset[str]
     own: Callable[[], tuple[int, ...]]
+    spender: Callable[[], Spender | None]
     decimal_traits: frozenset[str]
 
 
@@ -86,6 +90,7 @@ class Judge:
         self.after = terms.after
         self.types = terms.types
         self._own = terms.own
+        self.spender = terms.spender
         self._who = None if version.where is None else compile_test(version.where, trait_getter(terms.decimal_traits))
 
     def covers(self, at: int) -> bool:
@@ -99,6 +104,10 @@ class Judge:
         active = version.active or Active(start=None, end=None)
         who = None if version.where is None else predicate_key(version.where)
         repeat = "each" if isinstance(version.repeat, RepeatEach) else self._remembered
+        if (spender := self.spender()) is not None:
+            repeat = f"each, and uses up {sorted(spender.rulers)}"
+        if isinstance(version.repeat, RepeatBy):
+            repeat = f"by {version.repeat.field.text}"
         span = [None if end is None else end.us for end in (active.start, active.end)]
         settle = 0 if version.settle is None else version.settle.us
         return (
@@ -125,6 +134,8 @@ class Judge:
         low, high = self.hearing()
         if self.version.repeat is None:
             return self._once(low, high, settle)
+        if isinstance(self.version.repeat, RepeatBy):
+            return self._by_value(low, high, settle)
         opening, occurrence_of, record = self._opening(), self._occurrence(), self._record()
 
         def judge(state: State, event: Event) -> list[Grant] | None:
@@ -136,7 +147,7 @@ class Judge:
             earned = state.earned.get(slot)
             if earned is None:
                 earned = state.earned[slot] = Earned(Position(event.at, event.id), 0)
-            record(state, earned, occurrence, event.at)
+            record(state, earned, occurrence, event)
             return [Grant(name, tier, occurrence_of(occurrence), version, event.at, event.id, settle)]
 
         return judge
@@ -154,6 +165,35 @@ class Judge:
 
         return judge
 
+    def _by_value(self, low: int, high: int, settle: int) -> Step:
+        """Return the judgement of an achievement that is earned once for each value: most events end at its line two.
+
+        Its versions are about different groups, but what one has granted is earned under all of them.
+        """
+        slot, name, version, tier = self.ruling.slot, self.version.name.text, self.version.version, self.ruling.tier
+        node = self.built.node
+        if not isinstance(node, GroupsReached):
+            raise TypeError(self.described)
+        groups, own = node.groups, self._own_groups()
+
+        def judge(state: State, event: Event) -> list[Grant] | None:
+            known = groups.node_of(state)
+            if known is None or not known.ready or not low <= event.at < high or not self._admits(state, event):
+                return None
+            values = sorted(known.ready)
+            for each in own:
+                each.finish(state, values)
+            earned = state.earned.setdefault(slot, Earned(Position(event.at, event.id), 0))
+            earned.times += len(values)
+            return [Grant(name, tier, value, version, event.at, event.id, settle) for value in values]
+
+        return judge
+
+    def _own_groups(self) -> list[Groups]:
+        """Return the groups of all versions of the ruling."""
+        nodes = [judge.built.node for judge in self.ruling.judges]
+        return [node.groups for node in nodes if isinstance(node, GroupsReached)]
+
     def rung(self) -> Rung | None:
         """Return which bound on which aggregate this is, where reaching it is all that it takes; None where it is not.
 
@@ -167,7 +207,7 @@ class Judge:
             case Reached(total=total, bound=Bound(op=">=", bound=bound), falls=False):
                 return Rung(total, bound) if type(total) in {Total, Distinct} and bound > 0 else None
             case StreakReached(streaks=streaks, need=need):
-                return None if streaks.keep else Rung(streaks, need)
+                return None if streaks.keep or streaks.source is not None else Rung(streaks, need)
             case Within():
                 return None if node.ticks else Rung(node, 1)
             case _:
@@ -245,7 +285,7 @@ class Judge:
         unit = self.built.unit
         return str if unit is None else (lambda index: label(unit, index))
 
-    def _record(self) -> Callable[[State, Earned, int, int], None]:
+    def _record(self) -> Callable[[State, Earned, int, Event], None]:
         """Return what notes an occurrence that is earned at an instant."""
         if isinstance(self.version.repeat, RepeatEach):
             return self._record_each()
@@ -253,21 +293,24 @@ class Judge:
         if unit is None:
             raise AssertionError(self.described)
 
-        def every(state: State, earned: Earned, occurrence: int, at: int) -> None:
+        def every(state: State, earned: Earned, occurrence: int, event: Event) -> None:
             del state
             earned.times += 1
-            oldest = unit_index(unit, at - MAX_OFFSET)  # no event from now on lies in an earlier one, on any clock
+            oldest = unit_index(
+                unit, event.at - MAX_OFFSET
+            )  # no event from now on lies in an earlier one, on any clock
             earned.units = [index for index in earned.units if index >= oldest]
             earned.units.append(occurrence)
 
         return every
 
-    def _record_each(self) -> Callable[[State, Earned, int, int], None]:
-        own = self._own()
+    def _record_each(self) -> Callable[[State, Earned, int, Event], None]:
+        own, spender = self._own(), self.spender()
 
-        def each(state: State, earned: Earned, occurrence: int, at: int) -> None:
-            del at
+        def each(state: State, earned: Earned, occurrence: int, event: Event) -> None:
             earned.times = occurrence
+            if spender is not None:
+                earned.units = spender.units(state, event)
             for node in own:
                 state.nodes.pop(node, None)
 
@@ -289,7 +332,7 @@ class Judge:
         node, unit, clock, moment = self.built.node, self.built.unit, self.built.clock, Now(now)
         earned = state.earned.get(self.ruling.slot)
         if unit is None or clock is None:
-            done, reach = earned is not None and not isinstance(self.version.repeat, RepeatEach), EVERYWHERE
+            done, reach = earned is not None and self.version.repeat is None, EVERYWHERE
         else:
             done = earned is not None and unit_now(clock, state, moment, unit) in earned.units
             done = done or holds_in_unit(node, state, moment, unit, clock)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dsl.calendar import local_at, offset_at, stretch, unit_index, unit_start
-from dsl.types import DAY, HOUR, SECOND, Unit
+from dsl.types import DAY, HOUR, MINUTE, SECOND, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dsl.progress import State
     from dsl.syntax import Zone
 
-_LENGTHS: Final = {Unit.DAY: DAY, Unit.HOUR: HOUR}
+_LENGTHS: Final = {Unit.DAY: DAY, Unit.HOUR: HOUR, Unit.MINUTE: MINUTE}
 """Of the units that all have one length in UTC, from the epoch on."""
 TIMEZONE = "timezone"
 """The trait that `tz=user` reads."""

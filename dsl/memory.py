@@ -6,12 +6,13 @@ The key of a state is its meaning: the canonical form of a pattern, a zone if it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 
+from dsl.calendar import unit_index
 from dsl.local_time import Clock, UserClock, clock_of
-from dsl.nodes.compose import Within
+from dsl.nodes.compose import Per, Unless, Within
 from dsl.nodes.late import nothing
 from dsl.nodes.sequence import SequenceReached, Sequences
 from dsl.nodes.streak import Streaks
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dsl.event import Event, Position
+    from dsl.filters import Test
     from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Aggregate, Gate, Step
     from dsl.progress import Grant, State
     from dsl.syntax import Modifiers, Pattern, RepeatEvery
+    from dsl.types import Unit
 
     Slots = Mapping[str, Mapping[str | None, int]]
     Hears = Mapping[str, frozenset[str]]
@@ -54,10 +57,14 @@ class Context(msgspec.Struct, frozen=True):
     owner: str = ""
     tracked: bool = False
     horizon: int | None = None
+    spender: str = ""
+    """Under `repeat each` the owner, in groups too: its unlocks use up calendar units."""
+    spent: tuple[str, ...] = ()
+    """The units and clocks around the condition, in whose unit of the last unlock nothing counts any more."""
 
     def prefix(self) -> str:
         """Return what goes before the key of everything remembered here."""
-        return f"{self.owner}{self.seen.key()}"
+        return f"{self.owner}{''.join(f'~{each} ' for each in self.spent)}{self.seen.key()}"
 
     def spanning(self, length: int | None) -> Context:
         """Return the context below a span of `length` microseconds (None for one without end)."""
@@ -88,11 +95,14 @@ class Entry:
         self.reads = reads
         self.seen = context.seen
         self.owner = context.owner
+        self.spent = context.spent
         self.types = aggregate.types
+        self.is_spent: Test | None = None
+        """Whether an event lies in a unit that is used up; None where it goes by no unit of a `repeat each`."""
 
     def key(self) -> str:
         """Return the final canonical form."""
-        return f"{self.owner}{self.seen.key()}{self.aggregate.key()}"
+        return f"{self.owner}{''.join(f'~{each} ' for each in self.spent)}{self.seen.key()}{self.aggregate.key()}"
 
     def gated(self, event_type: str, gate: Gate) -> Step:
         """Return the step with judges behind it that look at the aggregate alone."""
@@ -116,7 +126,7 @@ class Entry:
 
     def stepper(self, event_type: str) -> Step:
         """See `Operation`: the aggregate's step, for the events that are seen."""
-        step, seen = self.aggregate.stepper(event_type), self.seen
+        step, seen = self._unspent(self.aggregate.stepper(event_type)), self.seen
         if seen == Seen():
             return step
         low = -(2**63) if seen.start is None else seen.start
@@ -126,6 +136,13 @@ class Entry:
             return step(state, event) if low <= event.at < high else None
 
         return guarded
+
+    def _unspent(self, step: Step) -> Step:
+        """Return the step for events of units that are not used up; a span only looks at what those below it count."""
+        is_spent = self.is_spent
+        if is_spent is None or isinstance(self.aggregate, Within | Per | Unless):
+            return step
+        return lambda state, event: None if is_spent(state, event) else step(state, event)
 
     def late(self, event_type: str) -> LateStep | None:
         """Return the aggregate's step for late events that are seen, None where it has no rule for them.
@@ -146,13 +163,53 @@ class Entry:
         return guarded
 
 
+class Spender:
+    """The calendar units that the unlocks of one ruling use up, all those that its versions go by."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.slot = -1
+        self.rulers: dict[str, tuple[Unit, Clock]] = {}
+
+    def units(self, state: State, event: Event) -> list[int]:
+        """Return the units in which an event lies."""
+        return [unit_index(unit, clock.local(state, event)) for unit, clock in self.rulers.values()]
+
+    def guard(self, spent: Sequence[str]) -> Test:
+        """Return a test whether an event lies in a unit that the last unlock has used up."""
+
+        def is_spent(state: State, event: Event) -> bool:
+            had = state.earned.get(self.slot)
+            if had is None or not had.units:
+                return False
+            used = dict(zip(self.rulers, had.units, strict=False))
+            return any(
+                unit_index(unit, clock.local(state, event)) == used.get(text)
+                for text, (unit, clock) in self.rulers.items()
+                if text in spent
+            )
+
+        return is_spent
+
+
+class Contracts(NamedTuple):
+    """What the declarations of events say of fields."""
+
+    integral: Callable[[Pattern, str], bool]
+    """Whether a field is a whole number wherever a pattern may match."""
+    signed: Callable[[Pattern, str], bool]
+    """Whether it may be negative anywhere."""
+    listed: Callable[[Pattern, str], bool]
+    """Whether it is a list."""
+    declared: Callable[[str, str], bool]
+    """Whether an event has a field."""
+
+
 class Memory:
     """The aggregates and judgements of one plan, in the order in which they must run.
 
-    `single` means that subjects are users, `zone_types` are the events that may move a user's zone; `integral`
-    returns whether a field is a whole number wherever a pattern may match, `signed` whether it may be negative
-    anywhere, `listed` whether it is a list. `slots` and `hears` grow with the achievements already built: per tier the
-    slot of what is earned, and the event types heard.
+    `single` means that subjects are users, `zone_types` are the events that may move a user's zone. `slots` and `hears`
+    grow with the achievements already built: per tier the slot of what is earned, and the event types heard.
     """
 
     def __init__(
@@ -161,20 +218,19 @@ class Memory:
         single: bool,
         all_types: frozenset[str],
         zone_types: frozenset[str],
-        integral: Callable[[Pattern, str], bool],
-        signed: Callable[[Pattern, str], bool],
-        listed: Callable[[Pattern, str], bool],
+        contracts: Contracts,
     ) -> None:
         self.single = single
         self.all_types = all_types
         self.zone_types = zone_types
-        self.integral = integral
-        self.signed = signed
-        self.listed = listed
+        self.contracts = contracts
+        self.integral, self.signed, self.listed, self.declared = contracts
         self.uses_user_zone = False
         self.entries: dict[str, Entry] = {}
         self.order: list[Operation] = []
         self.slots: dict[str, dict[str | None, int]] = {}
+        self.spenders: dict[str, Spender] = {}
+        """Per owner whose unlocks use up calendar units: which."""
         self.hears: dict[str, frozenset[str]] = {}
 
     def share(self, key: str, context: Context, make: Callable[[], A], reads: Fields = frozenset()) -> A:
@@ -187,7 +243,17 @@ class Memory:
         if entry is None:
             entry = self.entries[full] = Entry(make(), context, full, reads)
             self.order.append(entry)
+            if context.spent:
+                entry.is_spent = self.spenders[context.spender].guard(context.spent)
         return cast("A", entry.aggregate)
+
+    def spending(self, context: Context, unit: Unit, clock: Clock) -> Context:
+        """Return the context in a calendar unit: under `repeat each`, the unit of an unlock is used up."""
+        if not context.spender:
+            return context
+        text = f"{unit.value}@{clock.key}"
+        self.spenders.setdefault(context.spender, Spender(context.spender)).rulers[text] = unit, clock
+        return msgspec.structs.replace(context, spent=tuple(sorted({*context.spent, text})))
 
     def clock(self, zoned: Modifiers | RepeatEvery) -> Clock:
         """Return the clock of a `tz=`."""
@@ -200,6 +266,17 @@ class Memory:
         if clock.key == "event":
             return self.all_types
         return self.zone_types if isinstance(clock, UserClock) else frozenset()
+
+    def inside(self) -> Memory:
+        """Return a memory for what is compiled for each group of a keyed condition: its slots are those of a group."""
+        inner = Memory(
+            single=self.single,
+            all_types=self.all_types,
+            zone_types=self.zone_types,
+            contracts=self.contracts,
+        )
+        inner.slots, inner.hears, inner.spenders = self.slots, self.hears, self.spenders
+        return inner
 
     def number(self) -> None:
         """Give every aggregate its slot, now that all are known."""

@@ -12,6 +12,8 @@ from dsl.syntax import (
     Compare,
     Contains,
     Count,
+    CountGroups,
+    CountUnits,
     Duration,
     Extreme,
     Instant,
@@ -20,9 +22,11 @@ from dsl.syntax import (
     Or,
     Present,
     Ref,
+    RepeatBy,
     RepeatEach,
     Sequence,
     Streak,
+    StreakUnits,
     Sum,
     Truth,
     Unlocked,
@@ -39,9 +43,11 @@ if TYPE_CHECKING:
         Expression,
         Literal,
         Modifiers,
+        Name,
+        Nested,
         Pattern,
         Predicate,
-        RepeatEvery,
+        Repeat,
         Target,
         Zone,
     )
@@ -69,6 +75,15 @@ def condition(tree: Condition) -> str:
             return _call(kind, *number, *map(condition, parts), *_modifiers(tree.mods))
         case Unlocked():
             return _call("unlocked", target(tree), *_modifiers(tree.mods))
+        case CountGroups() | CountUnits() | StreakUnits():
+            return _nested(tree)
+
+
+def _nested(tree: Nested) -> str:
+    kind = "streak" if isinstance(tree, StreakUnits) else "count"
+    key = f"by={_fields(tree.by)}" if isinstance(tree, CountGroups) else f"per={tree.unit.text}"
+    rests = (f"grace={tree.grace}",) if isinstance(tree, StreakUnits) and tree.grace else ()
+    return _call(kind, key, condition(tree.inner), bound(tree.cmp), *rests, *_modifiers(tree.mods))
 
 
 def _call(operator: str, *arguments: str) -> str:
@@ -92,7 +107,13 @@ def _modifiers(mods: Modifiers) -> list[str]:
         texts.append(f"unless={pattern(mods.unless)}")
     if mods.tz is not None:
         texts.append(f"tz={_zone(mods.tz)}")
+    if mods.by:
+        texts.append(f"by={_fields(mods.by)}")
     return texts
+
+
+def _fields(names: tuple[Name, ...]) -> str:
+    return names[0].text if len(names) == 1 else f"[{', '.join(name.text for name in names)}]"
 
 
 def _zone(tz: Zone) -> str:
@@ -208,7 +229,9 @@ def _active(tree: Active) -> str:
     return " ".join(part for part in (ends[0], "..", ends[1]) if part is not None)
 
 
-def _repeat(tree: RepeatEach | RepeatEvery) -> str:
+def _repeat(tree: Repeat) -> str:
     if isinstance(tree, RepeatEach):
         return "each"
+    if isinstance(tree, RepeatBy):
+        return f"by {tree.field.text}"
     return f"every {tree.unit.text}" + ("" if tree.tz is None else f" tz={_zone(tree.tz)}")

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from dsl.event import Position
 from dsl.progress import ENCODING, Earned, NodeState, State
+from dsl.progress import read as read_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,7 +36,9 @@ def reader_of(nodes: Iterable[int], earned: Iterable[int], *, counted: bool) -> 
         ("counted", dict[str, dict[str, int]] if counted else msgspec.Raw),
         ("suppressed", int),
     ]
-    decoder = msgspec.json.Decoder(msgspec.defstruct("PartialState", cast("Any", fields), array_like=True))
+    decoder = msgspec.json.Decoder(
+        msgspec.defstruct("PartialState", cast("Any", fields), array_like=True), dec_hook=read_unknown
+    )
 
     def read(data: bytes) -> State | None:
         if not data.startswith(_PREFIX):

@@ -8,11 +8,12 @@ the ledger. Node states say nothing of the rules they serve: the same `Tally` st
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
 from dsl.event import Position
+from dsl.shelf import Codec, Shelf
 
 ENCODING: Final = 2
 """Version of the encoding below; raise it whenever a struct changes its meaning."""
@@ -144,6 +145,28 @@ class Since(msgspec.Struct, array_like=True, tag=15):
     start: Position | None = None
 
 
+class KeyedGroups(msgspec.Struct, array_like=True, tag=16):
+    """A keyed condition: what each group remembers, and what is asked of all of them."""
+
+    groups: Shelf[Group] = msgspec.field(default_factory=lambda: Shelf(_CODEC))
+    holding: int = 0
+    """Groups in which the condition holds."""
+    start: Position | None = None
+    """The latest start over all groups; only where one is asked for."""
+    latest: list[tuple[Position, str]] = []
+    """The latest starts with their groups, ascending, as many as a bound asks for."""
+    ready: list[str] = []
+    """Groups in which it holds, whose occurrence is not earned yet; only under `repeat by`."""
+    resets: int = 0
+    """How often an event without a key has reset all groups."""
+    broken: dict[int, tuple[int, Position]] = {}
+    """By the slot in a group of what it resets: which reset was the last one, and its event."""
+    known: int = 0
+    """How many of the unlocks that the condition names were earned when the groups were looked at last."""
+    limit: int = 64
+    """The number of calendar units at which those that are over are forgotten."""
+
+
 NodeState = (
     Tally
     | UnitTally
@@ -160,6 +183,36 @@ NodeState = (
     | KeyedSteps
     | Held
     | Since
+    | KeyedGroups
+)
+
+
+class Group(msgspec.Struct, omit_defaults=True):
+    """What one group of a keyed condition remembers."""
+
+    nodes: dict[int, NodeState] = msgspec.field(default_factory=dict, name="n")
+    seen: int = msgspec.field(default=0, name="r")
+    """How many of the resets of all groups it has taken in."""
+    held: bool = msgspec.field(default=False, name="h")
+    done: bool = msgspec.field(default=False, name="d")
+    """Its occurrence is earned: nothing else is remembered."""
+
+
+def written(value: object) -> object:
+    """Return what JSON can say of a value that it does not know."""
+    if isinstance(value, Shelf):
+        return value.written()
+    raise NotImplementedError(type(value))
+
+
+def read(kind: type, value: object) -> object:
+    """Return a value that JSON does not know from what it has said of it."""
+    del kind
+    return Shelf(_CODEC, cast("list[int | str]", value) if isinstance(value, list) else [])
+
+
+_CODEC: Final = Codec(
+    msgspec.json.Encoder(enc_hook=written).encode, msgspec.json.Decoder(dict[str, Group], dec_hook=read).decode
 )
 
 
@@ -187,8 +240,13 @@ class State(msgspec.Struct, array_like=True):
     suppressed: int = 0
 
 
-_encoder = msgspec.json.Encoder()
-_state = msgspec.json.Decoder(State)
+def groups_in(state: State) -> int:
+    """Return how many groups a state remembers: with thousands of them it is long to write."""
+    return sum(len(node.groups) for node in state.nodes.values() if isinstance(node, KeyedGroups))
+
+
+_encoder = msgspec.json.Encoder(enc_hook=written)
+_state = msgspec.json.Decoder(State, dec_hook=read)
 _PREFIX: Final = b"[%d," % ENCODING
 
 

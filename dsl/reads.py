@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import TENANT, USER, every_type, tier_conditions, traits_of
 from dsl.conditions import asks_unlocks, context_of, named_types
-from dsl.filters import fields_read
 from dsl.local_time import TIMEZONE
 from dsl.memory import Seen
 from dsl.roles import base_of, bases, roles_in
-from dsl.syntax import Combine, Count, Extreme, RepeatEvery, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import RepeatEvery
+from dsl.trees import fields_of, judged, reset_fields_of, walk
 from dsl.types import length
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Reads(NamedTuple):
     """Those of `for`, and the time zone where it asks for the user's."""
     chooses: bool = False
     """Whether it has a `for`: then it is judged at every trait event."""
+    resets: frozenset[tuple[str, str]] = frozenset()
+    """(event type, field) by which an `unless` is kept to its own group, where the event has it."""
     every_type: bool = False
     """Whether an event of any declared type, heard or not, may move what it remembers."""
 
@@ -48,7 +50,7 @@ def reads_of(version: Achievement, whens: Iterable[Condition] | None = None) -> 
     """
     if whens is None:
         whens = [when for _, when in tier_conditions(version)]
-    conditions = [each for when in whens for each in _below(when)]
+    conditions = [each for when in whens for each in walk(judged(version, when))]
     zones = [each.mods.tz for each in conditions]
     if isinstance(version.repeat, RepeatEvery):
         zones.append(version.repeat.tz)
@@ -57,19 +59,12 @@ def reads_of(version: Achievement, whens: Iterable[Condition] | None = None) -> 
         traits.add(TIMEZONE)
     return Reads(
         types=frozenset[str]().union(*(named_types(each) for each in conditions)),
-        fields=frozenset(pair for each in conditions for pair in _fields(each)),
+        fields=frozenset(pair for each in conditions for pair in fields_of(each)),
+        resets=frozenset(pair for each in conditions for pair in reset_fields_of(each)),
         traits=frozenset(traits),
         chooses=version.where is not None,
         every_type=any(_moved_by_all(version, each) for each in conditions),
     )
-
-
-def _below(condition: Condition) -> Iterator[Condition]:
-    """Yield a condition and all that it is made of."""
-    yield condition
-    if isinstance(condition, Combine):
-        for part in condition.parts:
-            yield from _below(part)
 
 
 def _is(zone: Zone | None, kind: str) -> bool:
@@ -87,27 +82,6 @@ def _moved_by_all(version: Achievement, condition: Condition) -> bool:
     return partial and spanned and asks_unlocks(condition)
 
 
-# -- fields -----------------------------------------------------------------------------------------------------------
-
-
-def _fields(condition: Condition) -> Iterator[tuple[str, str]]:
-    """Yield what a condition reads of events by itself, apart from the conditions that it is made of."""
-    if condition.mods.unless is not None:
-        yield from fields_read(condition.mods.unless)
-    match condition:
-        case Count(event=event, distinct=name):
-            yield from fields_read(event, None if name is None else name.text)
-        case Sum(event=event, of=name) | Extreme(event=event, of=name):
-            yield from fields_read(event, name.text)
-        case Streak(event=event):
-            yield from fields_read(event)
-        case Sequence(steps=steps, by=name):
-            for step in steps:
-                yield from fields_read(step, None if name is None else name.text)
-        case Combine() | Unlocked():
-            pass
-
-
 # -- declarations of what is read --------------------------------------------------------------------------------------
 
 
@@ -119,6 +93,7 @@ def declared(rules: Rules, scope: str, reads: Reads, *, by_view: bool = True) ->
     view of an event type by itself; otherwise which roles other rules ask for makes no difference.
     """
     types, fields, carriers = set(reads.types), set(reads.fields), dict(rules.trait_events)
+    fields |= {(event, name) for event, name in reads.resets if _field(rules.events.get(event), name) != _ABSENT}
     if not by_view:
         types, fields = set(bases(types)), {(base_of(event), field) for event, field in fields}
         carriers = {name: names for name, names in carriers.items() if len(roles_in(name)) == 1}

@@ -16,8 +16,10 @@ from dsl.compile import USER, every_type, scope_of, tier_conditions
 from dsl.conditions import build, named_types
 from dsl.filters import pattern_types
 from dsl.local_time import TIMEZONE
-from dsl.memory import Memory
+from dsl.memory import Contracts, Memory
 from dsl.nodes.compose import Per, Unless, Within
+from dsl.nodes.groups import Groups
+from dsl.nodes.keys import FieldKeys
 from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentExtreme, RecentSum
 from dsl.nodes.sequence import Sequences
 from dsl.nodes.streak import Streaks
@@ -134,13 +136,17 @@ class _Noting(Memory):
         def signed(pattern: Pattern, field: str) -> bool:
             return is_signed([rules.events[name].fields[field] for name in bases(pattern_types(pattern))])
 
+        def listed(pattern: Pattern, field: str) -> bool:
+            return is_listed(rules, pattern_types(pattern), field)
+
+        def declared(event: str, field: str) -> bool:
+            return event in rules.events and field in rules.events[event].fields
+
         super().__init__(
             single=scope == USER,
             all_types=every_type(rules, scope),
             zone_types=zones,
-            integral=integral,
-            signed=signed,
-            listed=lambda pattern, field: is_listed(rules, pattern_types(pattern), field),
+            contracts=Contracts(integral, signed, listed, declared),
         )
         self.asked: dict[str, None] = {}
 
@@ -200,6 +206,8 @@ def _what(aggregate: Aggregate) -> tuple[str, str]:
             return "streak", "units"
         case Within() | Per() | Unless():
             return "span", "where it held last"
+        case Groups():
+            return "groups", "one aggregate a value"
         case _:
             return "total", "a number"
 
@@ -218,10 +226,23 @@ def _size(rules: Rules, aggregate: Aggregate) -> Size:
             return Size(len(aggregate.steps) * POSITION_BYTES, bounded=True, by=f"{len(aggregate.steps)} steps")
         case Streaks(keep=keep):
             return Size((OPEN_UNITS + keep) * UNIT_BYTES, bounded=True, by=f"{OPEN_UNITS + keep} units")
+        case Groups():
+            return _of_groups(rules, aggregate)
         case Within() | Per() | Unless():
             return Size(2 * POSITION_BYTES, bounded=True, by="two places")
         case _:
             return Size(2 * NUMBER_BYTES, bounded=True, by="one number")
+
+
+def _of_groups(rules: Rules, groups: Groups) -> Size:
+    """Return the size of the state of all groups: one aggregate for each value, or for each unit that is still open."""
+    if isinstance(groups.keys, FieldKeys):
+        fields = " and ".join(f"`{name}`" for name in groups.keys.names)
+        return Size(None, bounded=False, by=f"one aggregate for every value of {fields} that has ever occurred")
+    each = sum(_size(rules, one.aggregate).bytes or 0 for one in groups.inside.operations)
+    if groups.named:
+        return Size(None, bounded=False, by="one aggregate for every calendar unit")
+    return Size((OPEN_UNITS + groups.cap) * (VALUE_BYTES + each), bounded=True, by="the calendar units still open")
 
 
 def _by_bound(aggregate: Distinct | RecentEvents | RecentDistinct) -> Size:

@@ -195,12 +195,16 @@ class Zone(Node, frozen=True, gc=False):
 
 
 class Modifiers(msgspec.Struct, frozen=True):
-    """What every operator takes. Applied in this order: `within`, then `per`, then `unless`."""
+    """What every operator takes. Applied in this order: `within`, then `per`, then `unless`; all of them in a group.
+
+    `by` has the fields whose values make groups. A sequence by one field has it in its own `by`, as it always had.
+    """
 
     within: Duration | None = None
     per: Name | None = None
     unless: Pattern | None = None
     tz: Zone | None = None
+    by: tuple[Name, ...] = ()
 
 
 NO_MODIFIERS = Modifiers()
@@ -273,7 +277,37 @@ class Unlocked(Node, frozen=True):
     mods: Modifiers = NO_MODIFIERS
 
 
-Condition = Count | Sum | Extreme | Streak | Sequence | Combine | Unlocked
+class CountGroups(Node, frozen=True):
+    """`count(by=FIELD, C, CMP)`: the values of the field, or of the fields, for which C holds."""
+
+    by: tuple[Name, ...]
+    inner: Condition
+    cmp: Cmp
+    mods: Modifiers = NO_MODIFIERS
+
+
+class CountUnits(Node, frozen=True):
+    """`count(per=UNIT, C, CMP)`: the calendar units on whose events C holds; `mods.per` is always None here."""
+
+    unit: Name
+    inner: Condition
+    cmp: Cmp
+    mods: Modifiers = NO_MODIFIERS
+
+
+class StreakUnits(Node, frozen=True):
+    """`streak(per=UNIT, C, CMP, [grace=G,] [tz=ZONE])`: a unit is active when C holds on its events."""
+
+    unit: Name
+    inner: Condition
+    cmp: Cmp
+    grace: int = 0
+    mods: Modifiers = NO_MODIFIERS
+
+
+Nested = CountGroups | CountUnits | StreakUnits
+"""Operators with one condition inside, which holds or not for each value or each calendar unit."""
+Condition = Count | Sum | Extreme | Streak | Sequence | Combine | Unlocked | CountGroups | CountUnits | StreakUnits
 
 
 # -- declarations -----------------------------------------------------------------------------------------------------
@@ -341,6 +375,15 @@ class RepeatEvery(Node, frozen=True):
 
     unit: Name
     tz: Zone | None = None
+
+
+class RepeatBy(Node, frozen=True):
+    """`repeat by FIELD`."""
+
+    field: Name
+
+
+Repeat = RepeatEach | RepeatEvery | RepeatBy
 
 
 class Target(Node, frozen=True, gc=False):
@@ -418,7 +461,7 @@ class Achievement(Node, frozen=True):
     active: Active | None = None
     reveal: Reveal | None = None
     reward: Reward | None = None
-    repeat: RepeatEach | RepeatEvery | None = None
+    repeat: Repeat | None = None
     scope: Scope | None = None
     family: Name | None = None
     settle: Duration | None = None

@@ -69,6 +69,7 @@ class FieldType(StrEnum):
 class Unit(StrEnum):
     """Calendar units. A week is an ISO week, from Monday."""
 
+    MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"

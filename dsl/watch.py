@@ -23,7 +23,8 @@ from dsl.filters import compile_pattern, pattern_types
 from dsl.nodes.compose import Per, Unless, Within, holds_at, start_at
 from dsl.nodes.node import EVERYWHERE
 from dsl.roles import bases
-from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum
+from dsl.syntax import Combine, Count, Extreme, Nested, Sequence, Sum
+from dsl.trees import all_counted, counted, judged, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,7 +146,7 @@ def watched(rules: Rules, scope: str) -> Watched:
 
     def watching(memory: Memory, judge: Judge, when: Condition) -> Watch:
         context = context_of(judge.version, judge.ruling.tier)
-        watch = Watch(judge, _probe(rules, memory, when, context), memory.all_types)
+        watch = Watch(judge, _probe(rules, memory, judged(judge.version, when), context), memory.all_types)
         watches.append(watch)
         return watch
 
@@ -166,13 +167,15 @@ def only(rules: Rules, name: str) -> Rules:
 
 
 def _probe(rules: Rules, memory: Memory, tree: Condition, context: Context) -> Probe:
-    parts = tree.parts if isinstance(tree, Combine) else ()
+    parts = tree.parts if isinstance(tree, Combine) and not is_grouped(tree) else ()
     probes = tuple(_probe(rules, memory, part, context) for part in parts)
-    tracked = all(part.tracked for part in probes) and not _is_signed(rules, tree)
+    tracked = all(part.tracked for part in probes) and not any(_is_signed(rules, part) for part in walk(tree))
+    if context.owner.startswith("by "):
+        tracked = False  # the groups of the judge, which forget what has earned
     asked = msgspec.structs.replace(context, tracked=True) if tracked else context
     node = condition(memory, tree, asked).node
     loose = None
-    if tree.mods.within is not None or tree.mods.per is not None:
+    if (tree.mods.within is not None or tree.mods.per is not None) and not is_grouped(tree):
         windowless = msgspec.structs.replace(tree, mods=msgspec.structs.replace(tree.mods, within=None, per=None))
         loose = condition(memory, windowless, asked).node
     return Probe(tree, node, probes, tracked=tracked, terms=Terms(memory.clock(tree.mods), context.seen, loose))
@@ -187,14 +190,13 @@ def _peeled(node: Node) -> tuple[tuple[Span, ...], Node]:
 
 
 def own_patterns(tree: Condition) -> tuple[Pattern, ...]:
-    """Return the patterns that an operator counts: one, or one a step; none of `unless`, none of its parts."""
-    match tree:
-        case Count() | Sum() | Extreme() | Streak():
-            return (tree.event,)
-        case Sequence(steps=steps):
-            return steps
-        case _:
-            return ()
+    """Return the patterns that a part counts: one, or one a step; of groups and units all; none of its parts."""
+    return all_counted(tree) if is_grouped(tree) else counted(tree)
+
+
+def is_grouped(tree: Condition) -> bool:
+    """Return whether a part is looked at as a whole: what it asks of each group is no part with one answer."""
+    return bool(tree.mods.by) or isinstance(tree, Nested)
 
 
 def _is_signed(rules: Rules, tree: Condition) -> bool:

@@ -19,6 +19,8 @@ from dsl.syntax import (
     Compare,
     Contains,
     Count,
+    CountGroups,
+    CountUnits,
     Duration,
     Extreme,
     Instant,
@@ -28,9 +30,11 @@ from dsl.syntax import (
     Or,
     Present,
     Ref,
+    RepeatBy,
     RepeatEach,
     Sequence,
     Streak,
+    StreakUnits,
     Sum,
     Truth,
     Unlocked,
@@ -49,10 +53,12 @@ if TYPE_CHECKING:
         Condition,
         Expression,
         Modifiers,
+        Name,
+        Nested,
         Operand,
         Pattern,
         Predicate,
-        RepeatEvery,
+        Repeat,
         Reveal,
         Scope,
         Target,
@@ -134,6 +140,8 @@ def operator(tree: Condition) -> str:
             return _combined(tree)
         case Unlocked():
             return f"{target_name(tree)} unlocked"
+        case CountGroups() | CountUnits() | StreakUnits():
+            return _nested(tree)
 
 
 def _count(tree: Count) -> str:
@@ -148,6 +156,17 @@ def _streak(tree: Streak) -> str:
     each = pattern(tree.event) if tree.min == 1 else f"{tree.min} {pattern(tree.event)}"
     rests = f", with up to {plural(tree.grace, tree.unit.text)} off in between" if tree.grace else ""
     return f"{units} in a row with {each} each{rests}"
+
+
+def _nested(tree: Nested) -> str:
+    """Return what each value, or each calendar unit, is asked."""
+    if isinstance(tree, CountGroups):
+        return f"{canonical_number(at_least(tree.cmp))} different {fields(tree.by)}, each with {_part(tree.inner)}"
+    units = plural(at_least(tree.cmp), tree.unit.text)
+    if isinstance(tree, CountUnits):
+        return f"{units}, each with {_part(tree.inner)}"
+    rests = f", with up to {plural(tree.grace, tree.unit.text)} off in between" if tree.grace else ""
+    return f"{units} in a row, each with {_part(tree.inner)}{rests}"
 
 
 def _combined(tree: Combine) -> str:
@@ -176,9 +195,16 @@ def modifiers(tree: Condition) -> str:
         texts.append(f"all in one {mods.per.text}")
     if mods.unless is not None:
         texts.append(f"with no {pattern(mods.unless)} in between")
+    if mods.by:
+        texts.append(f"all with the same {fields(mods.by)}")
     if (place := zone_of(tree)) is not None:
         texts.append(place)
     return "".join(f", {text}" for text in texts)
+
+
+def fields(names: tuple[Name, ...]) -> str:
+    """Return the fields of a key: `post_id`, `course_id and lesson_id`."""
+    return listed((name.text for name in names), "and")
 
 
 def within(length: Duration) -> str:
@@ -380,10 +406,12 @@ def active(tree: Active) -> str:
     return " ".join(text for text in (start, end) if text is not None) or "at any time"
 
 
-def repeat(tree: RepeatEach | RepeatEvery) -> str:
+def repeat(tree: Repeat) -> str:
     """Return how an achievement repeats."""
     if isinstance(tree, RepeatEach):
         return "again and again, each time from the beginning"
+    if isinstance(tree, RepeatBy):
+        return f"once for each {tree.field.text}"
     place = zone(tree.tz)
     return f"once every {tree.unit.text}" + ("" if place is None else f", {place}")
 
@@ -467,5 +495,5 @@ def listed(texts: Iterable[str], last: str) -> str:
 
 
 def modified(mods: Modifiers) -> bool:
-    """Return whether a condition has a span of its own."""
-    return mods.within is not None or mods.per is not None or mods.unless is not None
+    """Return whether a condition has a span of its own, or groups."""
+    return mods.within is not None or mods.per is not None or mods.unless is not None or bool(mods.by)

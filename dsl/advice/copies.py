@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsl.analyze import patterns, walk, whens
+from dsl.analyze import patterns, whens
 from dsl.notation import condition
 from dsl.syntax import NO_MODIFIERS, Count
+from dsl.trees import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

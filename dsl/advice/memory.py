@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dsl.analyze import walk, whens
+from dsl.analyze import whens
 from dsl.prove.conditions import at_least
 from dsl.remembers import MEBIBYTE, size_of
-from dsl.syntax import Count, Sequence, Sum
+from dsl.syntax import Count, Nested, Sequence, Sum
+from dsl.trees import key_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,8 @@ def advise_on_memory(book: Rulebook, problems: Problems) -> None:
         if size.bytes is None:
             message = f"for every {each.scope} this stores {size.by}"
             hint = "limit it with a span: `within=30d`"
+            if each.kind == "groups":
+                hint = None
         else:
             message = f"for every {each.scope} this may store {size_of(size.bytes)} ({size.by})"
             hint = "lower the bound; a count without a span stores only a number"
@@ -64,6 +67,8 @@ def _culprit(book: Rulebook, each: Remembered) -> tuple[Achievement, Span]:
         found.append((0, -number, version, version.name.span))
         for part in (part for when in _asking(version, user.tier) for part in walk(when)):
             match part:
+                case _ if each.kind == "groups" and (key_of(part) or isinstance(part, Nested)):
+                    found.append((1, -number, version, part.span))
                 case Sequence(by=by) if each.kind == "sequence" and by is not None:
                     found.append((1, -number, version, part.span))
                 case Sum() if each.kind == "sum":

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from msgspec.structs import replace
 
-from dsl.analyze import walk
 from dsl.built_ins import COUNTED
 from dsl.calendar import unit_index, unit_start
 from dsl.compile import compile_rules
@@ -34,6 +33,7 @@ from dsl.syntax import (
     Sum,
     Unlocked,
 )
+from dsl.trees import walk
 from dsl.types import HOUR, FieldType, Unit
 
 if TYPE_CHECKING:
@@ -164,9 +164,8 @@ class _Maker:
         for n in range(at_least(node.cmp)):
             for _ in range(node.min):
                 # In the middle of an hour; of what is longer, past noon of its first day.
-                yield self._one(
-                    node.event, at=unit_start(unit, first + n, "UTC") + (HOUR // 2 if unit is Unit.HOUR else 13 * HOUR)
-                )
+                past = {Unit.MINUTE: 0, Unit.HOUR: HOUR // 2}.get(unit, 13 * HOUR)
+                yield self._one(node.event, at=unit_start(unit, first + n, "UTC") + past)
 
 
 def _reaches(node: Sum | Extreme) -> Predicate:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsl.check.conditions import Conditions
 from dsl.check.filters import check_filter
 from dsl.expressions import refs
-from dsl.syntax import RepeatEvery
+from dsl.syntax import RepeatBy, RepeatEvery
 
 if TYPE_CHECKING:
     from dsl.check.names import Declared, Names
@@ -117,6 +117,16 @@ def _audience(node: Achievement, names: Names, report: Report) -> None:
         check_filter(node.where, trait, report)
 
 
+def _repeat(node: Achievement, conditions: Conditions) -> None:
+    if isinstance(node.repeat, RepeatBy):
+        for when in (*([] if node.when is None else [node.when]), *(tier.when for tier in node.tiers)):
+            conditions.keyed(when, node.repeat.field)
+    if isinstance(node.repeat, RepeatEvery):
+        conditions.unit(node.repeat.unit)
+        if node.repeat.tz is not None:
+            conditions.zone(node.repeat.tz)
+
+
 def _clauses(node: Achievement, conditions: Conditions, report: Report) -> None:
     for target in node.after:
         conditions.target(target.achievement, target.tier)
@@ -125,10 +135,7 @@ def _clauses(node: Achievement, conditions: Conditions, report: Report) -> None:
             conditions.target(reveal.after.achievement, reveal.after.tier)
         if reveal is not None and reveal.percent is not None and reveal.percent > _ALL_PERCENT:
             report.error("ACH414", reveal.span, f"{reveal.percent}% is never reached", "progress ends at 100%")
-    if isinstance(node.repeat, RepeatEvery):
-        conditions.unit(node.repeat.unit)
-        if node.repeat.tz is not None:
-            conditions.zone(node.repeat.tz)
+    _repeat(node, conditions)
     if node.settle is not None and not node.settle.us:
         report.error("ACH415", node.settle.span, "`settle` needs a duration above zero", "leave the clause out")
     active = node.active

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dsl.built_ins import RANGES
-from dsl.types import DAY, HOUR, FieldType, Unit
+from dsl.types import DAY, HOUR, MINUTE, FieldType, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dsl.types import Number
 
 SHORTEST: Final = {
+    Unit.MINUTE: MINUTE,
     Unit.HOUR: HOUR,
     Unit.DAY: 20 * HOUR,
     Unit.WEEK: 6 * DAY,

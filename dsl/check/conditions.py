@@ -19,10 +19,23 @@ from dsl.check.bounds import (
     is_signed,
 )
 from dsl.check.filters import check_filter
+from dsl.check.groups import MOST_NESTED, check_one_value, check_units, most_groups
 from dsl.check.problems import a_type
 from dsl.check.roles import USER, check_role
 from dsl.parse.operators import taken
-from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import (
+    Combine,
+    Count,
+    CountGroups,
+    CountUnits,
+    Extreme,
+    Sequence,
+    Streak,
+    StreakUnits,
+    Sum,
+    Unlocked,
+)
+from dsl.trees import all_counted, key_of
 from dsl.types import FieldType, Unit
 
 if TYPE_CHECKING:
@@ -32,7 +45,7 @@ if TYPE_CHECKING:
     from dsl.check.problems import Report
     from dsl.schema import Field
     from dsl.source import Span
-    from dsl.syntax import Condition, Modifiers, Name, Pattern, Ref, Zone
+    from dsl.syntax import Condition, Modifiers, Name, Nested, Pattern, Ref, Zone
 
 TIMEZONE = "timezone"
 """The trait that `tz=user` reads."""
@@ -67,6 +80,7 @@ class Conditions:
     def check(self, node: Condition, window: str | None = None) -> None:
         """Check a condition and its parts; `window` says in words what span it stands in."""
         around = window
+        self._keys(node, key_of(node))
         window = self._modifiers(node.mods) or window
         match node:
             case Count():
@@ -91,6 +105,8 @@ class Conditions:
             case Unlocked():
                 self.unlocked.append(node.achievement)
                 self.target(node.achievement, node.tier)
+            case CountGroups() | CountUnits() | StreakUnits():
+                self._nested(node, window if node.mods.unless is None else window or "`unless=` from outside")
 
     # -- operators --
 
@@ -133,16 +149,54 @@ class Conditions:
         check_streak(node, self.unit(node.unit), self.report)
 
     def _sequence(self, node: Sequence) -> None:
-        events = [event for step in node.steps for event in self.pattern(step)]
-        if node.by is not None:
-            self._single(self.fields(events, node.by.text, node.by.span), node.by)
+        for step in node.steps:
+            self.pattern(step)
 
-    def _single(self, fields: list[Field], name: Name) -> None:
-        """Check that a field has one value, not a list of them."""
-        listed = next((field for field in fields if field.type.element), None)
-        if listed is not None:
-            message = f"`{name.text}` is {a_type(listed.type)}; `by=` takes a field with one value"
-            self.report.error("ACH315", name.span, message)
+    # -- groups --
+
+    def keyed(self, node: Condition, field: Name) -> None:
+        """Check the field of `repeat by` on the condition that it groups."""
+        self._keys(node, (field,))
+
+    def _keys(self, node: Condition, names: tuple[Name, ...]) -> None:
+        """Check the fields by which a condition is asked: everything that it counts has them."""
+        if not names:
+            return
+        patterns = all_counted(node)
+        if not patterns:
+            hint = "group what is counted: all(unlocked(...), count(event=..., >= 1), by=...)"
+            self.report.error("ACH202", names[0].span, "there are no events here to be grouped", hint)
+        events = [one.event for pattern in patterns for one in pattern.alternatives]
+        known = [event for event in events if event.text in self.names.events]
+        for name in names:
+            if name.text != ACTOR:
+                self.fields(known, name.text, name.span)
+        check_one_value(node, names, self.report)
+
+    def _nested(self, node: Nested, window: str | None) -> None:
+        if not isinstance(node, CountGroups):
+            self._units(node, window)
+            return
+        self._keys(node.inner, node.by)
+        self._asked(node.inner, window)
+        check_whole(node.cmp, "values", self.report)
+
+    def _asked(self, inner: Condition, window: str | None) -> None:
+        """Check what each value or unit is asked."""
+        depth = most_groups(inner) + 1
+        if depth > MOST_NESTED:
+            message = f"values and units may be counted inside each other {MOST_NESTED} times at most"
+            self.report.error("ACH108", inner.span, message)
+        else:
+            self.check(inner, window)
+
+    def _units(self, node: CountUnits | StreakUnits, window: str | None) -> None:
+        unit = self.unit(node.unit)
+        if not all_counted(node.inner):
+            hint = "ask something of its events: count(per=day, count(event=..., >= 1), >= 5)"
+            self.report.error("ACH202", node.inner.span, "there are no events here to be put into units", hint)
+        self._asked(node.inner, f"`streak(per={node.unit.text})`" if isinstance(node, StreakUnits) else window)
+        check_units(node, unit, self.report)
 
     def _numbers(self, events: list[Name], of: Name) -> list[Field]:
         fields = self.fields(events, of.text, of.span)

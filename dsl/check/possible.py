@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from dsl.built_ins import ACTOR
 from dsl.check.bounds import count_of, streak_least
 from dsl.filters import pattern_types
 from dsl.prove.conditions import LONGEST, at_least, signed
@@ -31,6 +32,7 @@ from dsl.syntax import (
     Streak,
     Sum,
 )
+from dsl.trees import below, counted
 from dsl.types import FieldType, Unit
 from dsl.values import minus
 
@@ -87,11 +89,9 @@ class _Possible:
                 self._extreme(node)
             case Sequence():
                 self._by(node)
-            case Combine(parts=parts):
-                for part in parts:
-                    self.check(part)
             case _:
-                pass
+                for part in below(node):
+                    self.check(part)
 
     # -- filters --
 
@@ -175,7 +175,7 @@ class _Possible:
 
     def _by(self, node: Sequence) -> None:
         """Report a sequence whose steps can never have the same value of the field."""
-        if node.by is None:
+        if node.by is None or node.by.text == ACTOR:
             return
         ref = Ref(name=node.by.text)
         constants: set[Value] = set()
@@ -225,9 +225,8 @@ class _Possible:
 
     def fits(self, node: Condition, window: tuple[int, str] | None) -> None:
         """Report a condition that needs more time than its window allows."""
-        if isinstance(node, Combine):
-            for part in node.parts:
-                self.fits(part, None)
+        for part in below(node):
+            self.fits(part, None)
         for length, words, span in _windows(node, window):
             least = _least(node)
             if least and least >= length and not _reported(node):
@@ -301,13 +300,7 @@ def check_spans(versions: tuple[Achievement, ...], reports: Iterable[Report]) ->
 
 
 def _patterns_of(node: Condition) -> Iterator[Pattern]:
-    match node:
-        case Count() | Sum() | Extreme() | Streak():
-            yield node.event
-        case Sequence(steps=steps):
-            yield from steps
-        case _:
-            pass
+    yield from counted(node)
     if node.mods.unless is not None:
         yield node.mods.unless
 

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from dsl.built_ins import ACTOR
 from dsl.check.problems import a_type
 from dsl.roles import AS, MOST_ROLES, base_of, roles_in, seen, views
-from dsl.syntax import Achievement, Combine, Sequence, Sum, Unlocked
+from dsl.syntax import Achievement, Combine, CountGroups, CountUnits, Sequence, StreakUnits, Sum, Unlocked
+from dsl.trees import all_counted, resets, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,16 +125,9 @@ def _every_moment(names: Names) -> tuple[Source, Span] | None:
     for versions in names.achievements.values():
         for source, node in versions:
             for when in (node.when, *(tier.when for tier in node.tiers)):
-                if when is not None and _of_users(node) and any(map(_looks_at_all, _below(when))):
+                if when is not None and _of_users(node) and any(map(_looks_at_all, walk(when))):
                     return source, when.span
     return None
-
-
-def _below(node: Condition) -> Iterator[Condition]:
-    yield node
-    if isinstance(node, Combine):
-        for part in node.parts:
-            yield from _below(part)
 
 
 def _looks_at_all(node: Condition) -> bool:
@@ -142,7 +136,7 @@ def _looks_at_all(node: Condition) -> bool:
     if mods.per is not None and mods.tz is not None and mods.tz.kind == "event":
         return True
     spanned = mods.within is not None or mods.per is not None or mods.unless is not None
-    named = spanned and any(isinstance(each, Unlocked) for each in _below(node))
+    named = spanned and any(isinstance(each, Unlocked) for each in walk(node))
     return named or (isinstance(node, Sum) and mods.unless is not None and node.cmp.bound <= 0)
 
 
@@ -167,18 +161,8 @@ def _patterns(node: Achievement) -> Iterator[Pattern]:
 
 def patterns_below(node: Condition) -> Iterator[Pattern]:
     """Yield every pattern of a condition and its parts, `unless` among them."""
-    if node.mods.unless is not None:
-        yield node.mods.unless
-    match node:
-        case Combine(parts=parts):
-            for part in parts:
-                yield from patterns_below(part)
-        case Sequence(steps=steps):
-            yield from steps
-        case Unlocked():
-            pass
-        case _:
-            yield node.event
+    yield from resets(node)
+    yield from all_counted(node)
 
 
 # -- patterns that know their views ------------------------------------------------------------------------------------
@@ -200,6 +184,8 @@ def _condition(node: Condition, used: Mapping[str, Listed[str]]) -> Condition:
             return replace(node, steps=tuple(_pattern(step, used) for step in steps))
         case Unlocked():
             return node
+        case CountGroups() | CountUnits() | StreakUnits():
+            return replace(node, inner=_condition(node.inner, used))
         case _:
             return replace(node, event=_pattern(node.event, used))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dsl.check.achievements import TENANT, USER, scope_of
 from dsl.check.problems import a_type
-from dsl.syntax import RepeatEach, RepeatEvery
+from dsl.syntax import RepeatBy, RepeatEach, RepeatEvery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +41,8 @@ def _repeat(node: Achievement) -> str:
     match node.repeat:
         case RepeatEach():
             return "repeat each"
+        case RepeatBy(field=field):
+            return f"repeat by {field.text}"
         case RepeatEvery(unit=unit, tz=None):
             return f"repeat every {unit.text}"
         case RepeatEvery(unit=unit, tz=tz) if tz is not None and (tz.kind, tz.name) != ("iana", "UTC"):

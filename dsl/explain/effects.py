@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsl import words
 from dsl.built_ins import COUNTED
 from dsl.calendar import label, unit_index
+from dsl.explain.groups import belongs, has_keys
 from dsl.explain.shape import Did
 from dsl.explain.unmet import instant, shown, unmet
 from dsl.filters import field_getter, pattern_types
@@ -16,7 +17,7 @@ from dsl.progress import Run
 from dsl.syntax import Count, Extreme, Ref, Sequence, Streak, Sum, Unlocked
 from dsl.types import Unit
 from dsl.values import canonical_number
-from dsl.watch import field_of
+from dsl.watch import field_of, is_grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,8 @@ def matches(probe: Probe, state: State, event: Event) -> bool:
     field = field_of(probe.tree)
     if not probe.sees(event) or (field is not None and event.fields.get(field) is None):
         return False
+    if is_grouped(probe.tree) and not has_keys(probe, event):
+        return False
     tests = (each[event.type] for each in probe.tests if event.type in each)
     return any(test is None or test(state, event) for test in tests)
 
@@ -67,6 +70,8 @@ def _matched(path: str, probe: Probe, seen: Seen, state: State) -> Did:
     if not matches(probe, state, event):
         if field is not None and event.fields.get(field) is None:
             return Did(path, "no field", f"does not count: it has no {field}")
+        if is_grouped(probe.tree) and not has_keys(probe, event):
+            return Did(path, "no field", "does not count: it has no value to be grouped by")
         return Did(path, "filtered", f"does not count: {_filtered(probe, state, event)}")
     if isinstance(probe.tree, Count | Streak | Sequence) and probe.stopped_by(state, event):
         return Did(path, "again", "does not count, because it resets it")
@@ -99,7 +104,7 @@ def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
     what, how = _what(probe, seen, state), ratio(seen.after)
     if seen.before.fraction == 1 and seen.after.fraction == 1:
         return Did(path, "counts", f"{what}; it already held")
-    if isinstance(probe.tree, Extreme):
+    if isinstance(probe.tree, Extreme) and not is_grouped(probe.tree):
         return Did(path, "counts", f"{what}: {_reaches(probe.tree, seen.after)}")
     if seen.broke is not None:
         return Did(path, "counts", f"{what}: {how}, because {seen.broke}")
@@ -114,7 +119,7 @@ def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
 
 def _adds_nothing(probe: Probe) -> bool:
     """Return whether a match that moves nothing was in vain: in a window it may stand for one that has just left."""
-    if isinstance(probe.tree, Count) and probe.tree.distinct is None:
+    if is_grouped(probe.tree) or (isinstance(probe.tree, Count) and probe.tree.distinct is None):
         return False
     return not any(isinstance(span, Within | Per) for span in probe.spans)
 
@@ -128,6 +133,8 @@ def _reaches(tree: Extreme, after: Measure) -> str:
 def _what(probe: Probe, seen: Seen, state: State) -> str:
     """Return what of an event is counted."""
     tree, event = probe.tree, seen.event
+    if is_grouped(tree):
+        return belongs(probe, state, event)
     match tree:
         case Count(distinct=None):
             return "counts"

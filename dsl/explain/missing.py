@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsl import words
 from dsl.calendar import label
 from dsl.explain.effects import broken_at, run_of
+from dsl.explain.groups import grouped
 from dsl.explain.unmet import instant
 from dsl.local_time import EventClock, UserClock, stretch_now, unit_now
 from dsl.nodes.recent import CountReached, DistinctReached, SumReached
@@ -15,6 +16,7 @@ from dsl.progress import KeyedSteps, RecentAmounts, Steps
 from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
 from dsl.types import Unit
 from dsl.values import canonical_number, minus
+from dsl.watch import is_grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +74,9 @@ def missing(probe: Probe, moment: Moment, reach: Reach) -> list[str]:
 def _steps(probe: Probe, moment: Moment, reach: Reach) -> Iterator[str]:
     """Yield what the operator itself lacks."""
     tree, measure = probe.tree, probe.measure(moment.state, moment.now, reach)
+    if is_grouped(tree):
+        yield grouped(probe, moment.state, moment.now, reach)
+        return
     match tree:
         case Count():
             yield _more(tree, measure)
@@ -88,6 +93,8 @@ def _steps(probe: Probe, moment: Moment, reach: Reach) -> Iterator[str]:
             yield from _combined(probe, tree, moment, reach)
         case Unlocked():
             yield _unlocked(probe, tree, moment)
+        case _:
+            raise TypeError(tree)
 
 
 def _of(measure: Measure) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.calendar import index_of, label
 from dsl.local_time import Now, unit_now
-from dsl.syntax import RepeatEach
+from dsl.syntax import RepeatBy, RepeatEach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,6 +54,8 @@ def meant(ruling: Ruling, known: Known, wanted: str | None) -> Meant:
     unit, clock = judge.built.unit, judge.built.clock
     if isinstance(judge.version.repeat, RepeatEach):
         return _nth(known, wanted)
+    if isinstance(judge.version.repeat, RepeatBy):
+        return _value(known, wanted)
     if unit is not None and clock is not None:
         current = unit_now(clock, known.state, Now(known.now), unit)
         name = label(unit, current) if wanted is None else wanted
@@ -69,6 +71,13 @@ def _earned(known: Known, occurrence: str | None, unit: Unit | None) -> Meant | 
         return None
     index = None if unit is None or occurrence is None else index_of(unit, occurrence)
     return Meant(occurrence, grant, grant.earned_at, grant.event_id, index)
+
+
+def _value(known: Known, wanted: str | None) -> Meant:
+    """Return the occurrence of a value: the last one earned where none is named, or one that is not earned yet."""
+    if wanted is None and known.grants:
+        wanted = known.grants[-1].occurrence
+    return (_earned(known, wanted, None) if wanted is not None else None) or Meant(wanted, None, known.now)
 
 
 def _nth(known: Known, wanted: str | None) -> Meant:

@@ -20,6 +20,7 @@ from dsl.roles import base_of
 from dsl.syntax import Streak
 from dsl.types import SECOND
 from dsl.values import EXACT
+from dsl.watch import is_grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,7 +101,7 @@ class Recorder:
         held, found, units = len(course.held), list[Did](), dict[str, int]()
         for path, probe in self.paths:
             found.extend(self._look(path, probe, Glance(state, now, reach, course)))
-            if isinstance(probe.tree, Streak):
+            if isinstance(probe.tree, Streak) and not is_grouped(probe.tree):
                 self._look_at_units(path, probe, state, event, units)
         if len(course.held) > held and not found:
             found.append(Did("", "other", "does not count, but the condition holds from here on"))

@@ -13,26 +13,29 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from dsl.built_ins import ACTOR
 from dsl.expressions import leaves, refs
 from dsl.lookup.scan import Kind as Look
 from dsl.lookup.scan import scan
 from dsl.source import Source, Span
 from dsl.syntax import (
     Achievement,
-    Combine,
     Contains,
     Count,
+    CountGroups,
     EventDecl,
     Example,
     Extreme,
     Given,
     ListDecl,
+    RepeatBy,
     Sequence,
     Streak,
     Sum,
     TraitsDecl,
     Unlocked,
 )
+from dsl.trees import below, in_group, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -198,6 +201,8 @@ class _Finder:
             self._named(node.reveal.after)
         for ref in () if node.where is None else _refs(node.where):
             self._add(ref.span, Symbol(Kind.TRAIT, ref.name))
+        if isinstance(node.repeat, RepeatBy):
+            self._keys((node.repeat.field,), heard)
         if node.scope is not None and node.scope.name not in _OWN_SCOPES:
             fields = (Symbol(Kind.FIELD, node.scope.name, event) for event in sorted(heard))
             self._add(node.scope.span, Symbol(Kind.SCOPE, node.scope.name), *fields)
@@ -229,6 +234,9 @@ class _Finder:
 
     def _condition(self, node: Condition) -> set[str]:
         """Find the names of a condition; return the events that it counts."""
+        if key_of(node):
+            heard = self._condition(in_group(node))
+            return self._keys(key_of(node), heard)
         if node.mods.unless is not None:
             self._pattern(node.mods.unless)
         match node:
@@ -240,11 +248,20 @@ class _Finder:
                 return self._over((event,), None)
             case Sequence(steps=steps, by=field):
                 return self._over(steps, field)
-            case Combine(parts=parts):
-                return {event for part in parts for event in self._condition(part)}
             case Unlocked():
                 self._target(node.achievement, node.tier)
                 return set()
+            case CountGroups(by=by, inner=inner):
+                return self._keys(by, self._condition(inner))
+            case _:
+                return {event for part in below(node) for event in self._condition(part)}
+
+    def _keys(self, names: Iterable[Name], heard: set[str]) -> set[str]:
+        """Find the fields by which events are grouped; `actor` is no field."""
+        for name in names:
+            if name.text != ACTOR:
+                self._fields(name.span, name.text, sorted(heard))
+        return heard
 
     def _over(self, patterns: tuple[Pattern, ...], field: Name | None) -> set[str]:
         events = [event for pattern in patterns for event in self._pattern(pattern)]

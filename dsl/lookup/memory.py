@@ -9,12 +9,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsl import words
-from dsl.syntax import Combine, Count, Extreme, Name, RepeatEach, RepeatEvery, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import (
+    Combine,
+    Count,
+    CountGroups,
+    CountUnits,
+    Extreme,
+    Name,
+    RepeatBy,
+    RepeatEach,
+    RepeatEvery,
+    Sequence,
+    Streak,
+    StreakUnits,
+    Sum,
+    Unlocked,
+)
+from dsl.trees import in_group, judged, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dsl.syntax import Achievement, Condition, Zone
+    from dsl.syntax import Achievement, Condition, Nested, Zone
 
 _OWN = "this achievement's own, since `repeat each` resets it"
 _SHARED = "shared by all rules with the same count, for any bound"
@@ -23,8 +39,10 @@ _SPANNED = "shared by all rules with the same count, up to the highest bound"
 
 def remembered(node: Achievement, when: Condition) -> list[str]:
     """Return what one `when` of an achievement remembers, a line each."""
-    own = _OWN if isinstance(node.repeat, RepeatEach) else _SHARED
-    repeat = node.repeat
+    repeat, when = node.repeat, judged(node, when)
+    own = _OWN if isinstance(repeat, RepeatEach) else _SHARED
+    if isinstance(repeat, RepeatBy):
+        own = _OWN.replace("each", "by")
     if isinstance(repeat, RepeatEvery) and isinstance(when, Count | Sum) and _plain(when) and _fixed(repeat.tz):
         return [f"{_total(when)} in the latest {repeat.unit.text}: {own}"]
     return list(dict.fromkeys(_of(when, own, spanned=isinstance(repeat, RepeatEvery))))
@@ -39,12 +57,20 @@ def _fixed(tz: Zone | None) -> bool:
 
 
 def _of(node: Condition, own: str, *, spanned: bool) -> Iterator[str]:
+    if _keyed(node):
+        yield from _for_each(words.fields(key_of(node)), in_group(node), own, spanned=spanned)
+        return
     fused = not spanned and isinstance(node, Count | Sum) and _number_only(node)
     spanned = spanned or words.modified(node.mods)
+    if isinstance(node, Combine):
+        for part in node.parts:
+            yield from _of(part, own, spanned=spanned)
+    else:
+        yield from _operator(node, own, fused=fused, spanned=spanned)
+
+
+def _operator(node: Condition, own: str, *, fused: bool, spanned: bool) -> Iterator[str]:
     match node:
-        case Combine(parts=parts):
-            for part in parts:
-                yield from _of(part, own, spanned=spanned)
         case Count() | Sum() if fused or not spanned:
             yield f"{_total(node)}{_since(node)}: {own}"
         case Extreme() if not spanned:
@@ -56,8 +82,32 @@ def _of(node: Condition, own: str, *, spanned: bool) -> Iterator[str]:
         case Sequence(steps=steps):
             each = "" if node.by is None else f" for each {node.by.text}"
             yield f"the progress of the {len(steps)} steps{each}: {own}"
+        case CountGroups() | CountUnits() | StreakUnits():
+            yield from _nested(node, own, spanned=spanned)
         case Unlocked():
             yield f"no state of its own; the grant of {words.target_name(node)} is stored anyway"
+        case Combine():
+            raise TypeError(node)
+
+
+def _keyed(node: Condition) -> bool:
+    """Return whether each value has a memory of its own; a sequence has one memory for all, where nothing resets it."""
+    return bool(key_of(node)) and not (isinstance(node, Sequence) and node.mods.unless is None)
+
+
+def _nested(node: Nested, own: str, *, spanned: bool) -> Iterator[str]:
+    if isinstance(node, CountGroups):
+        yield from _for_each(words.fields(node.by), node.inner, own, spanned=spanned)
+        return
+    yield from _for_each(f"recent {node.unit.text}", node.inner, own, spanned=spanned)
+    yield f"which {node.unit.text}s were enough: {own}"
+
+
+def _for_each(what: str, inner: Condition, own: str, *, spanned: bool) -> Iterator[str]:
+    """Yield what is remembered for each value, or each unit."""
+    for line in _of(inner, own, spanned=spanned):
+        text = line.removesuffix(f": {own}").removesuffix(f": {_SPANNED}")
+        yield line if isinstance(inner, Unlocked) else f"for each {what}, {text}: {own}"
 
 
 def _number_only(node: Count | Sum) -> bool:

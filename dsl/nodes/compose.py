@@ -96,6 +96,53 @@ class Has:
         return whole(1) if reach.has(self.start(state)) else Measure(NOTHING.fraction, 0, 1)
 
 
+class Grouped:
+    """The base of the groups of a keyed condition."""
+
+    slot = -1
+    types: frozenset[str]
+    named: tuple[int, ...]
+    """Slots of the rulings that the condition names, by `unlocked` somewhere in it."""
+
+    def key(self) -> str:
+        """See `Aggregate`."""
+        raise NotImplementedError
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        raise NotImplementedError(event_type)
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: no rule."""
+        del event_type
+        return None
+
+
+class OverGroups:
+    """The base of the conditions on groups; `asked` is the condition in each group."""
+
+    def __init__(self, groups: Grouped, asked: Condition) -> None:
+        self.grouped = groups
+        self.asked = asked
+        self.types = groups.types
+
+    def start(self, state: State) -> Position | None:
+        """See `Condition`."""
+        raise NotImplementedError
+
+    def start_at(self, state: State, now: Now) -> Position | None:
+        """Return the latest start in a moment."""
+        raise NotImplementedError
+
+    def holds(self, state: State) -> bool:
+        """See `Condition`."""
+        raise NotImplementedError
+
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
+        """See `Condition`."""
+        raise NotImplementedError
+
+
 class _Span:
     """The base of all spans: the latest start that the inner condition had while the span held it.
 
@@ -163,6 +210,14 @@ class _Span:
         if not reach.has(self.start_at(state, now)):
             return inner
         return whole(inner.target) if inner.target is not None else ALL
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        raise NotImplementedError(event_type)
+
+    def looker(self, event_type: str) -> Step:
+        """Return the step that only looks at the latest start: in a group, at what the subject has unlocked."""
+        return self.stepper(event_type)
 
     def _hold(self, state: State, start: Position) -> None:
         node = state.nodes.get(self.slot)
@@ -293,6 +348,28 @@ class Unless(_Span):
 
         return step
 
+    def looker(self, event_type: str) -> Step:
+        """See `_Span`: no event that resets."""
+        del event_type
+        slot, inner = self.slot, self.inner.start
+
+        def look(state: State, event: Event) -> None:
+            del event
+            node, start = state.nodes.get(slot), inner(state)
+            if not isinstance(node, Since):
+                node = state.nodes[slot] = Since()
+            if start is not None and (node.last is None or start > node.last):
+                node.start = start if node.start is None else max(start, node.start)
+
+        return look
+
+    def reset(self, state: State, position: Position) -> None:
+        """Take in an event that resets."""
+        node = state.nodes.get(self.slot)
+        if not isinstance(node, Since):
+            node = state.nodes[self.slot] = Since()
+        node.last = position
+
     def _last(self, state: State) -> Position | None:
         """Return the last E."""
         node = state.nodes.get(self.slot)
@@ -324,7 +401,7 @@ def start_at(node: Condition, state: State, now: Now) -> Position | None:
     tracked.
     """
     match node:
-        case Combined() | Within() | Per() | Unless() | StreakReached():
+        case Combined() | Within() | Per() | Unless() | StreakReached() | OverGroups():
             return node.start_at(state, now)
         case _:
             return node.start(state)
@@ -419,7 +496,11 @@ def asked_by(node: Condition) -> Iterator[Aggregate]:
         case Within() | Per() | Unless():
             yield node
             yield from asked_by(node.inner)
-        case Reached(total=aggregate) | SequenceReached(sequences=aggregate) | StreakReached(streaks=aggregate):
+        case StreakReached(streaks=aggregate):
+            if aggregate.source is not None:
+                yield aggregate.source
+            yield aggregate
+        case Reached(total=aggregate) | SequenceReached(sequences=aggregate) | OverGroups(grouped=aggregate):
             yield aggregate
         case NthReached(recent=aggregate) | SumReached(amounts=aggregate) | ExtremeReached(values=aggregate):
             yield aggregate
@@ -432,6 +513,10 @@ def named_by(aggregate: Aggregate) -> Iterator[int]:
     match aggregate:
         case Within() | Per() | Unless():
             yield from named_in(aggregate.inner)
+        case Grouped(named=named):
+            yield from named
+        case Streaks(source=Grouped(named=named)):
+            yield from named
         case _:
             pass
 
@@ -446,6 +531,10 @@ def named_in(node: Condition) -> Iterator[int]:
                 yield from named_in(part)
         case Within() | Per() | Unless():
             yield from named_in(node.inner)
+        case OverGroups(grouped=groups):
+            yield from groups.named
+        case StreakReached(streaks=streaks):
+            yield from named_by(streaks)
         case _:
             pass
 
@@ -455,7 +544,7 @@ def start_lasts(node: Condition) -> bool:
     match node:
         case Combined(parts=parts):
             return all(start_lasts(part) for part in parts)
-        case Has() | Within() | Per() | Unless() | StreakReached() | SequenceReached():
+        case Has() | Within() | Per() | Unless() | StreakReached() | SequenceReached() | OverGroups():
             return True
         case _:
             return False
@@ -468,5 +557,7 @@ def lasting(node: Condition) -> bool:
             return not falls
         case Combined(parts=parts):
             return all(lasting(part) for part in parts)
+        case OverGroups(asked=asked):
+            return lasting(asked)
         case _:
             return True

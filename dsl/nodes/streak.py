@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dsl.event import Event
     from dsl.local_time import Clock, Now
     from dsl.nodes.late import LateStep, Undo
-    from dsl.nodes.node import Gate, Reach, Step, Tests
+    from dsl.nodes.node import Aggregate, Gate, Reach, Step, Tests
     from dsl.progress import Grant, State
     from dsl.types import Unit
 
@@ -54,6 +54,8 @@ class Streaks:
     """The runs of one pattern in one zone. `zone_types` are events that may move the zone."""
 
     slot = -1
+    source: Aggregate | None = None
+    """What tells which units are active, where that is more than the number of events in them."""
 
     def __init__(
         self,

@@ -229,6 +229,13 @@ class SinceTotal(Total):
         del event_type
         return None
 
+    def reset(self, state: State, position: Position) -> None:
+        """Take in an event that resets."""
+        del position
+        node = state.nodes.get(self.slot)
+        if isinstance(node, SinceTally):
+            node.total = 0
+
     def best(self, state: State) -> Amount:
         """Return the most that was ever reached."""
         node = state.nodes.get(self.slot)
@@ -419,6 +426,13 @@ class SinceDistinct(Distinct):
         """See `Aggregate`: the events between it and the next reset are unknown."""
         del event_type
         return None
+
+    def reset(self, state: State, position: Position) -> None:
+        """Take in an event that resets."""
+        del position
+        node = state.nodes.get(self.slot)
+        if isinstance(node, SinceValues):
+            node.seen = set()
 
     def best(self, state: State) -> Amount:
         """Return the most that was ever reached."""

@@ -33,6 +33,7 @@ from dsl.syntax import (
     Literal,
     Name,
     OncePer,
+    RepeatBy,
     RepeatEach,
     RepeatEvery,
     Reveal,
@@ -215,6 +216,11 @@ class Clauses:
         span = Span(keyword.start_pos, (tz or unit).span.end)
         zone = None if tz is None else operators.zone(tz)
         return Clause("repeat", place(keyword), RepeatEvery(unit=unit, tz=zone, span=span))
+
+    def repeat_by(self, keyword: Token, _by: Token, field: Name) -> Clause:
+        return Clause(
+            "repeat", place(keyword), RepeatBy(field=_plain(field), span=Span(keyword.start_pos, field.span.end))
+        )
 
     def scope(self, keyword: Token, name: Name) -> Clause:
         return Clause("scope", place(keyword), Scope(name=name.text, span=name.span))

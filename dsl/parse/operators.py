@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from typing import Literal as OneOf
 
+from msgspec.structs import replace
+
 from dsl.diagnostics import Suggestion, nearest
 from dsl.parse.literals import Percent
 from dsl.parse.raw import Bound, BoundedName, Glued, Named, RawEvent, RawList, Unread
@@ -20,6 +22,8 @@ from dsl.syntax import (
     Combine,
     Condition,
     Count,
+    CountGroups,
+    CountUnits,
     Duration,
     Extreme,
     Instant,
@@ -29,6 +33,7 @@ from dsl.syntax import (
     Pattern,
     Sequence,
     Streak,
+    StreakUnits,
     Sum,
     Unlocked,
     Zone,
@@ -41,9 +46,11 @@ if TYPE_CHECKING:
     from dsl.parse.raw import Argument, RawPattern, Scalar
 
 _BOUNDS: Final = ("at_least", "least", "min", "minimum", "max", "times", "number", "n", "value", "bound", "target")
+MOST_FIELDS: Final = 8
+"""Fields of one key, at most."""
 _MOST_ASKED: Final = 4
 """Places of one call at which it is asked what the author may have meant."""
-MODIFIERS: Final = ("within", "per", "unless", "tz")
+MODIFIERS: Final = ("within", "per", "unless", "tz", "by")
 
 
 class Shape(NamedTuple):
@@ -57,11 +64,13 @@ class Shape(NamedTuple):
     parts: bool = False
     number: bool = False
     target: bool = False
+    nests: bool = False
+    """Whether one condition may stand in the place of the event: asked of each value, or of each unit."""
 
 
 _EVENT: Final = ("event",)
 OPERATORS: Final = {
-    "count": Shape(("event", "distinct"), _EVENT, "count(event=lesson.completed, >= 10)", ">="),
+    "count": Shape(("event", "distinct"), _EVENT, "count(event=lesson.completed, >= 10)", ">=", nests=True),
     "sum": Shape(("event", "of"), ("event", "of"), "sum(event=purchase.placed, of=amount, >= 100)", ">="),
     "max": Shape(("event", "of"), ("event", "of"), "max(event=game.over, of=score, >= 1000)", ">="),
     "min": Shape(("event", "of"), ("event", "of"), "min(event=race.finished, of=seconds, <= 60)", "<="),
@@ -70,8 +79,9 @@ OPERATORS: Final = {
         ("event", "per"),
         "streak(event=lesson.completed, per=day, >= 7)",
         ">=",
+        nests=True,
     ),
-    "sequence": Shape(("by",), (), "sequence([profile.completed, tutorial.finished])", lists=True),
+    "sequence": Shape((), (), "sequence([profile.completed, tutorial.finished])", lists=True),
     "all": Shape((), (), "all(count(event=a.b, >= 1), count(event=c.d, >= 1))", parts=True),
     "any": Shape((), (), "any(count(event=a.b, >= 1), count(event=c.d, >= 1))", parts=True),
     "at_least": Shape((), (), "at_least(2, count(event=a.b, >= 1), ...)", parts=True, number=True),
@@ -259,8 +269,11 @@ def _sort_scalar(args: Arguments, value: Scalar) -> None:
 
 
 def _sort_part(args: Arguments, part: Condition) -> None:
-    if args.shape.parts:
+    if args.shape.parts or (args.shape.nests and not args.parts):
         args.parts.append(part)
+    elif args.shape.nests:
+        hint = "write one condition: join several with all(...) or any(...)"
+        args.wrong("ACH113", part.span, f"`{args.operator}` takes one condition", hint)
     else:
         hint = "combine conditions with all(...), any(...) or at_least(K, ...)"
         args.wrong("ACH113", part.span, f"`{args.operator}` takes no conditions", hint)
@@ -342,7 +355,7 @@ def _unit(argument: Named | None) -> Name | None:
     value = argument.value
     if isinstance(value, RawEvent) and _is_bare(value) and "." not in value.name.text:
         return value.name
-    units = "a calendar unit: hour, day, week, month or year"
+    units = "a calendar unit: minute, hour, day, week, month or year"
     if isinstance(value, Duration):
         _wrong_value(argument, units, f"did you mean within={value.text}, or per={_unit_of(value)}?")
     elif isinstance(value, Literal) and value.value in set(Unit):
@@ -353,7 +366,7 @@ def _unit(argument: Named | None) -> Name | None:
 
 
 def _unit_of(value: Duration) -> str:
-    return {"m": "hour", "h": "hour", "w": "week"}.get(value.text[-1], "day")
+    return {"m": "minute", "h": "hour", "w": "week"}.get(value.text[-1], "day")
 
 
 def _within(argument: Named | None) -> Duration | None:
@@ -367,7 +380,7 @@ def _within(argument: Named | None) -> Duration | None:
         word = value.name.text
         unit = word if word in set(Unit) else nearest(word, Unit)
         if unit:
-            length = {"hour": "1h", "day": "1d", "week": "1w", "month": "30d", "year": "365d"}[unit]
+            length = {"minute": "1m", "hour": "1h", "day": "1d", "week": "1w", "month": "30d", "year": "365d"}[unit]
             hint = f"did you mean within={length}, or per={unit} for the calendar {unit}?"
     _wrong_value(argument, "a duration", hint)
     return None
@@ -418,7 +431,38 @@ def _modifiers(args: Arguments) -> Modifiers:
         per=None if args.operator == "streak" else _unit(args.named.get("per")),
         unless=None if unless is None else _pattern_of(unless),
         tz=_zone(args.named.get("tz")),
+        by=() if args.operator == "sequence" and one_field(args) else fields(args, "by"),
     )
+
+
+def one_field(args: Arguments) -> Name | None:
+    """Return the field of `by=FIELD`, None where there is none, or a list."""
+    argument = args.named.get("by")
+    return None if argument is None or isinstance(argument.value, RawList) else _name(args, "by")
+
+
+def fields(args: Arguments, name: str) -> tuple[Name, ...]:
+    """Return the fields of `by=FIELD` or `by=[FIELD, FIELD]`."""
+    argument = args.named.get(name)
+    if argument is None:
+        return ()
+    if not isinstance(argument.value, RawList):
+        found = _name(args, name)
+        return () if found is None else (found,)
+    items = argument.value.items
+    if argument.value.where is not None or not 1 <= len(items) <= MOST_FIELDS:
+        _wrong_value(argument, f"one field, or 2 to {MOST_FIELDS} of them in brackets")
+        return ()
+    names = [
+        item.name for item in items if isinstance(item, RawEvent) and item.where is None and "." not in item.name.text
+    ]
+    if len(names) < len(items):
+        _wrong_value(argument, "names of fields in the brackets", "write by=[course_id, lesson_id]")
+        return ()
+    twice = next((one for number, one in enumerate(names) if one.text in {each.text for each in names[:number]}), None)
+    if twice is not None:
+        error("ACH111", twice.span, f"`{twice.text}` is given twice")
+    return tuple(names)
 
 
 # -- bounds --------------------------------------------------------------------------------------------------
@@ -505,6 +549,8 @@ def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | N
 
 
 def _count(args: Arguments) -> Condition | None:
+    if args.parts:
+        return _nested_count(args)
     event, cmp = _event(args), _cmp(args)
     distinct, mods = _name(args, "distinct"), _modifiers(args)
     if event is None or cmp is None:
@@ -531,7 +577,48 @@ def _extreme(args: Arguments) -> Condition | None:
     return Extreme(kind=kind, event=event, of=of, cmp=cmp, mods=mods, span=args.span)
 
 
+def _nested_count(args: Arguments) -> Condition | None:
+    """Read `count(by=F, C, CMP)` or `count(per=UNIT, C, CMP)`."""
+    cmp, by, mods = _cmp(args), fields(args, "by"), _modifiers(args)
+    if not _only_one_event(args) or cmp is None:
+        return None
+    inner = args.parts[0]
+    if by:
+        return CountGroups(by=by, inner=inner, cmp=cmp, mods=replace(mods, by=()), span=args.span)
+    if mods.per is not None:
+        return CountUnits(unit=mods.per, inner=inner, cmp=cmp, mods=replace(mods, per=None), span=args.span)
+    if "by" not in args.named and "per" not in args.named:
+        hint = "count the values of a field: count(by=post_id, ...); or calendar units: count(per=day, ...)"
+        error("ACH112", args.at, "`count` of a condition needs `by=` or `per=`", hint)
+    return None
+
+
+def _nested_streak(args: Arguments) -> Condition | None:
+    """Read `streak(per=UNIT, C, CMP)`."""
+    cmp, unit = _cmp(args), _unit(_required(args, "per"))
+    mods, grace = _modifiers(args), _whole(args, "grace", 0)
+    if not _only_one_event(args) or cmp is None or unit is None:
+        return None
+    return StreakUnits(unit=unit, inner=args.parts[0], cmp=cmp, grace=grace, mods=mods, span=args.span)
+
+
+def _only_one_event(args: Arguments) -> bool:
+    """Tell whether nothing beside the condition says again what is counted."""
+    wrong = [args.named[name] for name in ("event", "distinct", "min") if name in args.named]
+    for each in wrong:
+        name = each.name.text
+        hint = (
+            f"write `{name}=` inside the condition"
+            if name != "min"
+            else "give the condition the bound: count(event=..., >= 5)"
+        )
+        error("ACH110", each.name.span, f"beside a condition, `{args.operator}` takes no `{name}`", hint)
+    return not wrong
+
+
 def _streak(args: Arguments) -> Condition | None:
+    if args.parts:
+        return _nested_streak(args)
     event, cmp = _event(args), _cmp(args)
     unit = _unit(_required(args, "per"))
     mods = _modifiers(args)
@@ -542,7 +629,7 @@ def _streak(args: Arguments) -> Condition | None:
 
 
 def _sequence(args: Arguments) -> Condition | None:
-    by, mods = _name(args, "by"), _modifiers(args)
+    by, mods = one_field(args), _modifiers(args)
     items = _steps(args)
     if items is None:
         return None

@@ -16,7 +16,7 @@ _BEFORE: Final = 80
 _AFTER: Final = 40
 _SPACE: Final = re.compile(r"\s+")
 
-_UNITS: Final = {"hour": "hour", "dai": "day", "week": "week", "month": "month", "year": "year"}
+_UNITS: Final = {"minute": "minute", "hour": "hour", "dai": "day", "week": "week", "month": "month", "year": "year"}
 _CLAUSES: Final = {
     "title": ("name", "label", "headline", "display_name"),
     "about": ("description", "desc", "text", "summary", "help"),

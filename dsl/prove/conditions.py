@@ -23,22 +23,28 @@ from dsl.syntax import (
     Combine,
     Compare,
     Count,
+    CountGroups,
+    CountUnits,
     Extreme,
     Literal,
     Modifiers,
+    Nested,
     Ref,
     Sequence,
     Streak,
+    StreakUnits,
     Sum,
     Unlocked,
 )
-from dsl.types import DAY, HOUR, FieldType, Unit
+from dsl.trees import in_group, key_names, key_of
+from dsl.types import DAY, HOUR, MINUTE, FieldType, Unit
 
 if TYPE_CHECKING:
     from dsl.prove.patterns import Patterns
     from dsl.syntax import Cmp, Condition, Pattern, Predicate
 
 LONGEST: Final = {
+    Unit.MINUTE: MINUTE + DAY,
     Unit.HOUR: HOUR + DAY,
     Unit.DAY: 2 * DAY,
     Unit.WEEK: 8 * DAY,
@@ -48,6 +54,7 @@ LONGEST: Final = {
 """Longer than the longest such unit on any clock, an hour that is repeated included."""
 
 COARSER: Final = {
+    Unit.MINUTE: (Unit.MINUTE, Unit.HOUR, Unit.DAY, Unit.WEEK, Unit.MONTH, Unit.YEAR),
     Unit.HOUR: (Unit.HOUR, Unit.DAY, Unit.WEEK, Unit.MONTH, Unit.YEAR),
     Unit.DAY: (Unit.DAY, Unit.WEEK, Unit.MONTH, Unit.YEAR),
     Unit.WEEK: (Unit.WEEK,),
@@ -94,6 +101,8 @@ class _Proof:
         return self.known[key]
 
     def _implies(self, one: Condition, two: Condition, *, strong: bool) -> bool:
+        if _grouped(one) or _grouped(two):
+            return self._groups(one, two, strong=strong)
         two = self._without_idle_spans(two)
         if isinstance(two, Combine) and two.mods == NO_MODIFIERS:
             held = sum(self.implies(one, part, strong=strong) for part in two.parts)
@@ -110,6 +119,30 @@ class _Proof:
             return self.implies(_inside(one, outer), _inside(two, other), strong=True)
         # What held within a span holds; but a sum that may fall need not hold any more.
         return not self._falls(one) and self.implies(_inside(one, outer), two, strong=strong)
+
+    def _groups(self, one: Condition, two: Condition, *, strong: bool) -> bool:
+        """Return whether a condition of groups implies another: of the same groups, one after the other.
+
+        What a group holds, all events hold as well, but for sums that may fall and an `unless` that resets its group.
+        """
+        if one == two:
+            return True
+        if key_of(one) or key_of(two):
+            same = key_names(one) == key_names(two)
+            return same and self.implies(in_group(one), in_group(two), strong=strong)
+        if one.mods != NO_MODIFIERS or two.mods != NO_MODIFIERS:
+            return False
+        match one, two:
+            case CountGroups(), CountGroups():
+                alike = [name.text for name in one.by] == [name.text for name in two.by]
+            case CountUnits(), CountUnits():
+                alike = one.unit.text == two.unit.text
+            case StreakUnits(), StreakUnits():
+                alike = one.unit.text == two.unit.text and one.grace <= two.grace
+            case _:
+                return False
+        more = at_least(one.cmp) >= at_least(two.cmp)
+        return alike and more and self.implies(one.inner, two.inner, strong=strong)
 
     def _without_idle_spans(self, node: Condition) -> Condition:
         """Leave out windows around a single event: it always fits."""
@@ -270,6 +303,13 @@ def at_least(cmp: Cmp) -> int:
     """Return the smallest whole number that satisfies a lower bound."""
     least = floor(cmp.bound)
     return least if cmp.op == ">=" and least == cmp.bound else least + 1
+
+
+def _grouped(node: Condition) -> bool:
+    """Return whether groups decide: of a sequence by a field, they do where something resets them apart."""
+    if isinstance(node, Sequence) and node.mods.unless is None and not node.mods.by:
+        return False
+    return bool(key_of(node)) or isinstance(node, Nested)
 
 
 def _outermost(node: Condition) -> str | None:

@@ -145,12 +145,12 @@ def test_the_ledger_may_hold_events_of_an_earlier_contract() -> None:
     ("zone", "unsteady"),
     [
         ("UTC", ()),
-        ("Europe/Berlin", ()),
-        ("Australia/Lord_Howe", ()),
+        ("Europe/Berlin", (Unit.MINUTE,)),
+        ("Australia/Lord_Howe", (Unit.MINUTE,)),
         ("Asia/Tokyo", ()),
-        ("Pacific/Chatham", (Unit.HOUR,)),
-        ("Antarctica/Troll", (Unit.HOUR,)),
-        ("America/St_Johns", (Unit.HOUR, Unit.DAY, Unit.MONTH)),
+        ("Pacific/Chatham", (Unit.MINUTE, Unit.HOUR)),
+        ("Antarctica/Troll", (Unit.MINUTE, Unit.HOUR)),
+        ("America/St_Johns", (Unit.MINUTE, Unit.HOUR, Unit.DAY, Unit.MONTH)),
     ],
 )
 def test_clocks_whose_labels_come_back(zone: str, unsteady: tuple[Unit, ...]) -> None:

@@ -17,7 +17,7 @@ from dsl.fold import fold, standings
 from dsl.outcome import Subject, by_subject, canonical_order, run
 from dsl.progress import State
 from dsl.ruleset import RuleSet, build
-from dsl.syntax import RepeatEach, RepeatEvery
+from dsl.syntax import Repeat, RepeatEach
 from tests.property.test_fold import shown, unlocks, unlocks_by_definition
 from tests.reference import edge_cases, evaluator, strategies
 from tests.reference.draw_settings import thorough
@@ -47,7 +47,7 @@ class Case(NamedTuple):
     grants: list[Grant]
 
     @property
-    def repeat(self) -> RepeatEach | RepeatEvery | None:
+    def repeat(self) -> Repeat | None:
         """How it repeats."""
         return self.rules.rules.achievements[self.asked.achievement][0].repeat
 

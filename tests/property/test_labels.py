@@ -96,7 +96,7 @@ RUNS: Final = time_zones.CONTRACT + 'achievement x { title "X" when streak(event
 @pytest.mark.parametrize("unit", list(Unit))
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_remembered_of_labels_is_bounded(unit: Unit, seed: int) -> None:
-    most = {Unit.HOUR: MOST, Unit.DAY: 3}.get(unit, 2)
+    most = {Unit.MINUTE: 60 * MOST, Unit.HOUR: MOST, Unit.DAY: 3}.get(unit, 2)
     events = sorted(time_zones.crowd(Random(seed), number=600), key=canonical_order)  # noqa: S311 - no secret
     for text, of in ((REPEATED % (unit.value, "event"), _earned), (RUNS % (unit.value, 3, "event"), _recent)):
         plan = program_of(text).scopes["user"]

@@ -169,7 +169,8 @@ class Books:
             anew = anew_of(carriage, moved.unearned)
             return Refold(rules, subject, moved.state, since, folded=folded, anew=anew)
         fold = PartFold(carriage, moved, part, certain=lambda: carriage.without.of(state).certain)
-        fold.feed([event for event in self.heard_by(rules, subject) if event.type in part.types])
+        if heard := [event for event in self.heard_by(rules, subject) if event.type in part.types]:
+            fold.feed(heard)
         state, anew = fold.merged()
         return Refold(rules, subject, state, since, folded=folded, anew=anew)
 

@@ -15,7 +15,8 @@ from dsl import syntax
 from dsl.event import Position
 from tests.reference import wall_clock
 from tests.reference.filters import counted
-from tests.reference.timeline import Subject, position
+from tests.reference.groups import Group, Key, asked_of_each, groups_by_fields, groups_by_unit, keys_named, zoned
+from tests.reference.timeline import Subject, Timeline, position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from dsl.types import Value
     from tests.reference.filters import Found
     from tests.reference.ruleset import Ruleset
-    from tests.reference.timeline import Timeline
     from tests.reference.wall_clock import Clock
 
 T = TypeVar("T")
@@ -59,6 +59,15 @@ class View:
     """Unlocks of this subject that `unlocked` may ask for."""
     first: int = 0
     """The first event of the timeline that is seen: what is seen is a stretch of it."""
+    spent: tuple[Timeline, int] | None = None
+    """The event of the last unlock under `repeat each`: the calendar units in which it lies are used up."""
+    hidden: frozenset[str] = frozenset()
+    """The units and zones whose used up events are not counted here."""
+    unspent: dict[str, View] = field(default_factory=dict[str, "View"])
+    grouped: dict[int, tuple[syntax.Condition, syntax.Condition, dict[Key, tuple[Group, View]]]] = field(
+        default_factory=dict[int, "tuple[syntax.Condition, syntax.Condition, dict[Key, tuple[Group, View]]]"]
+    )
+    """By condition: what each group is asked, and the groups with what is seen of each."""
     memo: dict[tuple[int, Layer, int], Position | None] = field(
         default_factory=dict[tuple[int, "Layer", int], Position | None]
     )
@@ -119,11 +128,45 @@ Layer = Literal["table", "bare", "within", "per", "unless"]
 
 def latest_start(condition: syntax.Condition, prefix: Prefix, layer: Layer = "unless") -> Position | None:
     """Return the latest position from which the condition holds to the end of the prefix, or None: never."""
+    if layer == "unless":
+        prefix = in_unspent_units(condition, prefix)
     key = (id(condition), layer, prefix.last)
     memo = prefix.view.memo
+    if key not in memo and layer == "unless" and keys_named(condition):
+        memo[key] = max(group_starts(condition, prefix).values(), default=None)
     if key not in memo:
         memo[key] = _table(condition, prefix) if layer == "table" else _modified(condition, prefix, layer)
     return memo[key]
+
+
+def in_unspent_units(condition: syntax.Condition, prefix: Prefix) -> Prefix:
+    """Return the prefix without the events that a condition per a unit does not count, their unit being used up."""
+    view, unit = prefix.view, unit_of(condition)
+    if view.spent is None or unit is None or keys_named(condition):
+        return prefix
+    key = f"{unit} {condition.mods.tz and (condition.mods.tz.kind, condition.mods.tz.name)}"
+    if key in view.hidden:
+        return prefix
+    if key not in view.unspent:
+        timeline, tz, (whole, last) = view.timeline, condition.mods.tz, view.spent
+        used = wall_clock.unit_at(unit, whole.events[last].at, whole.clock(tz, last))
+        spent = frozenset(
+            i
+            for i, event in enumerate(timeline.events)
+            if wall_clock.unit_at(unit, event.at, timeline.clock(tz, i)) == used
+        )
+        left = Timeline(timeline.subject, timeline.events, 0, timeline.traits, foreign=timeline.foreign | spent)
+        view.unspent[key] = View(view.rules, left, view.earned, view.first, view.spent, view.hidden | {key})
+    return Prefix(view.unspent[key], prefix.last)
+
+
+def unit_of(condition: syntax.Condition) -> str | None:
+    """Return the calendar unit that a condition goes by."""
+    match condition:
+        case syntax.Streak() | syntax.StreakUnits() | syntax.CountUnits():
+            return condition.unit.text
+        case _:
+            return None if condition.mods.per is None else condition.mods.per.text
 
 
 def _modified(condition: syntax.Condition, prefix: Prefix, layer: Layer) -> Position | None:
@@ -131,7 +174,8 @@ def _modified(condition: syntax.Condition, prefix: Prefix, layer: Layer) -> Posi
     mods = condition.mods
     match layer:
         case "table" | "bare":
-            if isinstance(condition, syntax.Streak) and mods.tz is not None and mods.tz.kind == "user":
+            streak = isinstance(condition, syntax.Streak | syntax.StreakUnits)
+            if streak and mods.tz is not None and mods.tz.kind == "user":
                 # The begin of a unit is that in the user's zone now; not taken back when the zone changes.
                 return _latest(condition, prefix, "table", lambda _start, _moment: True)
             return latest_start(condition, prefix, "table")
@@ -174,7 +218,8 @@ def in_unit_of(moment: Prefix, start: Position, unit: str, tz: syntax.Zone | Non
 
 
 def lies_after(moment: Prefix, start: Position, unless: syntax.Pattern, tz: syntax.Zone | None) -> bool:
-    breaks = moment.matching(unless, tz)
+    timeline = moment.view.timeline
+    breaks = [i for i in range(moment.view.first, moment.last + 1) if timeline.resets(unless, tz, i)]
     return not breaks or position(moment.event(breaks[-1])) < start
 
 
@@ -188,17 +233,59 @@ def _table(condition: syntax.Condition, prefix: Prefix) -> Position | None:
         case syntax.Extreme():
             values = prefix.with_field(condition.event, condition.mods.tz, condition.of.text)
             return max((place for place, value in values if reaches(as_number(value), condition.cmp)), default=None)
-        case syntax.Streak():
+        case syntax.Streak() | syntax.StreakUnits():
             return _streak(condition, prefix)
+        case syntax.CountGroups() | syntax.CountUnits():
+            return _nth_latest(sorted(group_starts(condition, prefix).values()), least_number(condition.cmp))
         case syntax.Sequence():
-            chains = best_of_steps(condition, prefix)
-            return max((best[-1] for best in chains.values() if best[-1] is not None), default=None)
+            return best_of_steps(condition, prefix)[-1]
         case syntax.Combine():
             starts = [latest_start(part, prefix) for part in condition.parts]
             return _nth_latest(sorted(start for start in starts if start is not None), least_parts(condition))
         case syntax.Unlocked(achievement=name, tier=tier):
             earned = earned_by(prefix.view.earned, name, tier)
             return min((place for place in earned if place <= prefix.position), default=None)
+
+
+def groups_at(condition: syntax.Condition, prefix: Prefix) -> Iterator[tuple[Key, syntax.Condition, Prefix]]:
+    """Yield each group that there is by now, what it is asked, and what it has lived through."""
+    view = prefix.view
+    if id(condition) not in view.grouped:
+        asked, groups = _grouped(condition, view)
+        views = {
+            key: (group, View(view.rules, group.timeline, view.earned, 0, view.spent, view.hidden))
+            for key, group in groups.items()
+        }
+        view.grouped[id(condition)] = condition, asked, views
+    _, asked, views = view.grouped[id(condition)]
+    for key, (group, seen) in views.items():
+        last = bisect_right(group.places, prefix.last) - 1
+        if last >= 0:
+            yield key, asked, Prefix(seen, last)
+
+
+def group_starts(condition: syntax.Condition, prefix: Prefix) -> dict[Key, Position]:
+    """Return the latest start of each group in which the condition holds."""
+    starts = {key: latest_start(asked, moment) for key, asked, moment in groups_at(condition, prefix)}
+    return {key: start for key, start in starts.items() if start is not None}
+
+
+def _grouped(condition: syntax.Condition, view: View) -> tuple[syntax.Condition, dict[Key, Group]]:
+    stretch = view.timeline, view.first, view.earned
+    names = keys_named(condition)
+    if names:
+        asked = asked_of_each(condition)
+        return asked, groups_by_fields(asked, names, *stretch)
+    match condition:
+        case syntax.CountGroups(by=by, inner=inner):
+            return inner, groups_by_fields(inner, [name.text for name in by], *stretch)
+        case (
+            syntax.CountUnits(unit=unit, inner=inner, mods=mods) | syntax.StreakUnits(unit=unit, inner=inner, mods=mods)
+        ):
+            asked = zoned(inner, mods.tz)
+            return asked, groups_by_unit(asked, unit.text, mods.tz, *stretch)
+        case _:
+            raise TypeError(condition)
 
 
 def _count(condition: syntax.Count, prefix: Prefix) -> Position | None:
@@ -286,24 +373,19 @@ def is_signed(rules: Ruleset, condition: syntax.Sum) -> bool:
     return any(low is None or low < 0 for low in lows)
 
 
-def best_of_steps(condition: syntax.Sequence, prefix: Prefix) -> dict[Value | None, list[Position | None]]:
-    """Return best[1..k] of a sequence, one list for each value of `by`."""
-    chains: dict[Value | None, list[Position | None]] = {}
+def best_of_steps(condition: syntax.Sequence, prefix: Prefix) -> list[Position | None]:
+    """Return best[1..k] of a sequence."""
     timeline, tz = prefix.view.timeline, condition.mods.tz
+    best: list[Position | None] = [None] * len(condition.steps)
     for i in range(prefix.view.first, prefix.last + 1):
-        event = prefix.event(i)
-        value = None if condition.by is None else event.fields.get(condition.by.text)
-        if condition.by is not None and value is None:
-            continue
-        best = chains.setdefault(value, [None] * len(condition.steps))
         for k in reversed(range(len(condition.steps))):
             if timeline.matches(condition.steps[k], tz, i):
-                starts = [best[k], position(event) if k == 0 else best[k - 1]]
+                starts = [best[k], position(prefix.event(i)) if k == 0 else best[k - 1]]
                 best[k] = max((start for start in starts if start is not None), default=None)
-    return chains
+    return best
 
 
-def _streak(condition: syntax.Streak, prefix: Prefix) -> Position | None:
+def _streak(condition: syntax.Streak | syntax.StreakUnits, prefix: Prefix) -> Position | None:
     """Of the latest run that is long enough: the start of the unit that is n-th from its end."""
     needed = least_number(condition.cmp)
     long_enough = [run for run in runs_of(condition, prefix) if len(run) >= needed]
@@ -311,15 +393,22 @@ def _streak(condition: syntax.Streak, prefix: Prefix) -> Position | None:
     return begin_of(condition, long_enough[-1][-needed], clock) if long_enough else None
 
 
-def runs_of(condition: syntax.Streak, prefix: Prefix) -> list[list[int]]:
-    """Return the runs of active units, in order; a run bridges at most `grace` inactive units at a time."""
+def active_units(condition: syntax.Streak | syntax.StreakUnits, prefix: Prefix) -> set[int]:
+    """Return the units with enough events, or on whose events the condition inside holds."""
+    if isinstance(condition, syntax.StreakUnits):
+        return {int(unit) for (unit,) in group_starts(condition, prefix)}
     timeline, tz = prefix.view.timeline, condition.mods.tz
     counts: dict[int, int] = {}
     for i in prefix.matching(condition.event, tz):
         unit = wall_clock.unit_at(condition.unit.text, prefix.event(i).at, timeline.clock(tz, i))
         counts[unit] = counts.get(unit, 0) + 1
+    return {unit for unit, count in counts.items() if count >= condition.min}
+
+
+def runs_of(condition: syntax.Streak | syntax.StreakUnits, prefix: Prefix) -> list[list[int]]:
+    """Return the runs of active units, in order; a run bridges at most `grace` inactive units at a time."""
     runs: list[list[int]] = []
-    for unit in sorted(unit for unit, count in counts.items() if count >= condition.min):
+    for unit in sorted(active_units(condition, prefix)):
         if runs and unit - runs[-1][-1] - 1 <= condition.grace:
             runs[-1].append(unit)
         else:
@@ -327,6 +416,6 @@ def runs_of(condition: syntax.Streak, prefix: Prefix) -> list[list[int]]:
     return runs
 
 
-def begin_of(condition: syntax.Streak, unit: int, clock: Clock) -> Position:
+def begin_of(condition: syntax.Streak | syntax.StreakUnits, unit: int, clock: Clock) -> Position:
     """Return the place before all events of a unit."""
     return Position(wall_clock.begin(condition.unit.text, unit, clock), "")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsl import syntax
 from dsl.event import Event, Position
 from tests.reference import wall_clock
+from tests.reference.groups import asked_of_each, keys_named
 from tests.reference.latest_starts import (
     BEGINNING,
     Prefix,
@@ -22,7 +23,10 @@ from tests.reference.latest_starts import (
     begin_of,
     best_of_steps,
     earned_by,
+    group_starts,
+    groups_at,
     in_unit_of,
+    in_unspent_units,
     latest_start,
     least_number,
     least_parts,
@@ -31,10 +35,10 @@ from tests.reference.latest_starts import (
     runs_of,
 )
 from tests.reference.timeline import Subject, Timeline, position
-from tests.reference.unlocks import afresh, in_effect, scope_of, sees, tiers
+from tests.reference.unlocks import afresh, by_value, has_occurrence, in_effect, scope_of, sees, tiers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from dsl.types import Number, Value
     from tests.reference.latest_starts import Unlock
@@ -113,6 +117,8 @@ def _progress_of_tier(
         done = done or (start is not None and in_unit_of(prefix, start, unit, tz))
         span = (_in_unit(unit, now, prefix.clock(tz)),)
     asked = Asked(prefix, span, now)
+    if isinstance(version.repeat, syntax.RepeatBy):
+        return _of_groups(by_value(version, when), asked, {unlock.occurrence or "" for unlock in own} | {""})
     return _full(_so_far(when, asked)) if done else _progress(when, asked)
 
 
@@ -124,7 +130,7 @@ def _and_now(view: View, last: int, now: int) -> Prefix:
     traits: Mapping[str, Value] = timeline.traits[-1] if scope == "user" else {}
     events, known = timeline.events[first : last + 1], timeline.traits[first : last + 1]
     seen = Timeline(timeline.subject, [*events, nothing], 0, [*known, traits])
-    return Prefix(View(view.rules, seen, view.earned), len(events))
+    return Prefix(View(view.rules, seen, view.earned, spent=view.spent), len(events))
 
 
 def _full(progress: Progress) -> Progress:
@@ -152,8 +158,28 @@ def _narrowed(mods: syntax.Modifiers, asked: Asked) -> Asked:
 
 def _progress(condition: syntax.Condition, outer: Asked) -> Progress:
     """What holds is full, if it does on what lies in the windows above it; or else how much lies in its own."""
+    outer = outer._replace(prefix=in_unspent_units(condition, outer.prefix))
+    if keys_named(condition):
+        return _of_groups(condition, outer, ())
     so_far = _so_far(condition, _narrowed(condition.mods, outer))
     return _full(so_far) if outer.holds(latest_start(condition, outer.prefix)) else so_far
+
+
+def _of_groups(condition: syntax.Condition, outer: Asked, done: Collection[str]) -> Progress:
+    """Return the progress of the group that is furthest, those left out that are done."""
+    found = [
+        _progress(asked, Asked(prefix, outer.span, outer.now))
+        for key, asked, prefix in groups_at(condition, outer.prefix)
+        if key[0] not in done and (not done or has_occurrence(key[0]))
+    ]
+    bare = asked_of_each(condition)
+    target = _so_far(bare, Asked(outer.prefix, (_nowhere,), outer.now)).target
+    return max(found, key=lambda each: each.fraction, default=Progress(Fraction(0), target and Fraction(0), target))
+
+
+def _nowhere(place: Position) -> bool:
+    del place
+    return False
 
 
 def _so_far(condition: syntax.Condition, asked: Asked) -> Progress:
@@ -167,15 +193,14 @@ def _so_far(condition: syntax.Condition, asked: Asked) -> Progress:
             return _towards(sum(values, Fraction(0)), target, reached=reaches(sum(values, Fraction(0)), condition.cmp))
         case syntax.Extreme():
             return _extreme_progress(condition, _numbers(condition, asked), prefix.view.rules)
-        case syntax.Streak():
+        case syntax.CountGroups() | syntax.CountUnits():
+            starts = group_starts(condition, prefix).values()
+            return _of_number(sum(map(asked.holds, starts)), least_number(condition.cmp))
+        case syntax.Streak() | syntax.StreakUnits():
             return _of_number(_current_run(condition, asked), least_number(condition.cmp))
         case syntax.Sequence(steps=steps):
-            matched = [
-                k + 1
-                for best in best_of_steps(condition, prefix).values()
-                for k in range(len(steps))
-                if asked.holds(best[k])
-            ]
+            best = best_of_steps(condition, prefix)
+            matched = [k + 1 for k in range(len(steps)) if asked.holds(best[k])]
             return _of_number(max(matched, default=0), len(steps))
         case syntax.Combine():
             if asked.holds(latest_start(condition, prefix, "bare")):
@@ -240,7 +265,7 @@ def _towards(current: Number | Fraction, target: Number, *, reached: bool = Fals
     return Progress(clamped / whole, clamped, goal)
 
 
-def _current_run(condition: syntax.Streak, asked: Asked) -> int:
+def _current_run(condition: syntax.Streak | syntax.StreakUnits, asked: Asked) -> int:
     """Count the active units of the run that is not broken yet: as many as a lower bound could ask for.
 
     That is the most for which the unit that is so many-th from the end begins in the windows. The bound itself, and

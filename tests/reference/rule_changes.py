@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 CONTRACTS: Final = """
 event a {{
-  n: {n}, x: decimal? {x}, s: string?, f: bool?, t: timestamp?, team: string?, peer: {peer}, crew: [user]? {a_once}
+  n: {n}, x: decimal? {x}, s: string?, f: bool?, t: timestamp?, team: string?, tags: [string]?, owner: user?,
+  peer: {peer}, crew: [user]? {a_once}
 }}
 event b {{ n: int >= {b_low}, s: string?, f: bool{f}, team: string {b_once} }}
 event c.d {{ m: int {m}, x: decimal?, s: string?, team: string? }}

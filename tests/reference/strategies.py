@@ -81,7 +81,7 @@ ZONES: Final = (
     "user",
     "event",
 )
-UNITS: Final = ("day", "hour", "week", "month", "year")
+UNITS: Final = ("day", "hour", "week", "month", "year", "minute")
 OFFSETS: Final = (0, 7200, -18000, 3600, 37800, 39600, 50400, -43200, 20700, 86340, -86340)
 """Up to those that RFC 3339 has: the labels of two events at one instant may lie almost two days apart."""
 
@@ -125,6 +125,10 @@ class Where(NamedTuple):
     """Under a span, where a signed sum may not stand."""
     targets: tuple[str, ...]
     """What `unlocked` and `after` may name: earlier achievements of the same scope, and their tiers."""
+    unit: str = ""
+    """The calendar unit that it is asked of: spans in it fit into that, and the zone is said outside."""
+    groups: int = 0
+    """How many groups or units are around it."""
 
 
 def written(at: int, offset: int = 0) -> str:
@@ -264,6 +268,8 @@ ALL_KINDS: Final = ("a", "b", "c.d", "e", "a", "b", "c.d", "e", "user.updated")
 @st.composite
 def conditions(draw: DrawFn, where: Where, depth: int = 2) -> str:
     """Draw a condition."""
+    if where.groups < MOST_GROUPS and _chance(draw, 12):
+        return draw(_groups(where, depth))
     within, mods = draw(_modifiers(where))
     only_unless = all(mod.startswith("unless=") for mod in mods)
     choices = [_counts, _counts, _sums, _extremes, _streaks, _sequences]
@@ -276,13 +282,77 @@ def conditions(draw: DrawFn, where: Where, depth: int = 2) -> str:
     head = draw(chosen(where._replace(spanned=where.spanned or spanned), depth))
     if head.startswith("streak("):  # it has a unit of its own, and reaches back to the start of one
         mods = [mod for mod in mods if not mod.startswith(("per=", "within="))]
-        if within:
+        if within and not where.unit:
             mods.append(f"within={draw(_streak_spans(head))}")
     body = ", ".join((head, *mods))
-    if "tz=" not in head and (any(mod.startswith("per=") for mod in mods) or _asks_time(head, mods)):
+    if not where.unit and "tz=" not in head and (any(mod.startswith("per=") for mod in mods) or _asks_time(head, mods)):
         zone = _pick(draw, ZONES)
         body += f", tz={zone}" if _chance(draw, 70) else ""
     return f"{body})"
+
+
+MOST_GROUPS: Final = 2
+
+
+@st.composite
+def _groups(draw: DrawFn, where: Where, depth: int) -> str:
+    """Draw a condition by the values of fields, or one that values or calendar units are asked."""
+    choices = [_by_field, _by_field, _count_groups]
+    if not where.unit:
+        choices += [_per_unit, _per_unit]
+    return draw(draw(st.sampled_from(choices))(where._replace(groups=where.groups + 1), depth))
+
+
+KEYS: Final = ("s", "n", "team", "x", "actor")
+
+
+@st.composite
+def _keys(draw: DrawFn, where: Where) -> tuple[Where, str]:
+    """Draw the fields of a key, and where what is grouped stands."""
+    names = draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=2 if _chance(draw, 20) else 1, unique=True))
+    kinds = tuple(kind for kind in where.kinds if all(name == "actor" or name in FIELDS[kind] for name in names))
+    if not kinds:
+        names, kinds = ["actor"], where.kinds
+    text = names[0] if len(names) == 1 and _chance(draw, 80) else f"[{', '.join(names)}]"
+    return where._replace(kinds=kinds), text
+
+
+@st.composite
+def _by_field(draw: DrawFn, where: Where, depth: int) -> str:
+    inside, text = draw(_keys(where))
+    body = draw(conditions(inside, depth).filter(lambda drawn: "by=" not in drawn and _has_events(drawn)))
+    return f"{body[:-1]}, by={text})"
+
+
+def _has_events(text: str) -> bool:
+    """Return whether a condition counts anything: only that makes groups."""
+    return "event=" in text or "sequence(" in text
+
+
+@st.composite
+def _count_groups(draw: DrawFn, where: Where, depth: int) -> str:
+    inside, text = draw(_keys(where))
+    _, mods = draw(_modifiers(where))
+    inner = draw(conditions(inside._replace(spanned=where.spanned or bool(mods)), max(0, depth - 1)))
+    if not _has_events(inner):
+        inner = f"count(event={_pick(draw, inside.kinds)}, >= 1)"
+    return f"{', '.join((f'count(by={text}, {inner}, {draw(_bounds(1, 3))}', *mods))})"
+
+
+@st.composite
+def _per_unit(draw: DrawFn, where: Where, depth: int) -> str:
+    unit = _pick(draw, UNITS)
+    streak = _chance(draw, 50)
+    mods = [f"unless={draw(patterns(ALL_KINDS, where.anchor))}"] if _chance(draw, 20) else []
+    spanned = where.spanned or bool(mods) or streak
+    inner = draw(conditions(where._replace(unit=unit, spanned=spanned), max(0, depth - 1)))
+    if not _has_events(inner):
+        inner = f"count(event={_pick(draw, where.kinds)}, >= 1)"
+    body = f"{'streak' if streak else 'count'}(per={unit}, {inner}, {draw(_bounds(1, 3))}"
+    if streak and _chance(draw, 30):
+        body += ", grace=1"
+    zone = f", tz={_pick(draw, ZONES)}" if _chance(draw, 60) else ""
+    return f"{', '.join((body, *mods))}{zone})"
 
 
 @st.composite
@@ -293,6 +363,7 @@ def _streak_spans(draw: DrawFn, head: str) -> str:
 
 
 _SPANS: Final = {
+    "minute": ("4m", "10m"),
     "hour": ("4h", "5h", "1d"),
     "day": ("4d", "5d", "8d"),
     "week": ("4w", "5w"),
@@ -307,14 +378,26 @@ def _asks_time(head: str, mods: list[str]) -> bool:
     return any("at." in part for part in (*own, *mods))
 
 
+_FITTING: Final = {
+    "minute": ("minute",),
+    "hour": ("minute", "hour"),
+    "day": ("hour", "day"),
+    "week": ("hour", "day", "week"),
+    "month": ("hour", "day", "month"),
+    "year": ("hour", "day", "month", "year"),
+}
+"""The units that lie in a unit."""
+_FITTING_LENGTHS: Final = {"hour": ("1m", "10m"), "day": ("10m", "1h"), "week": ("1h", "1d"), "month": ("1h", "1d")}
+
+
 @st.composite
 def _modifiers(draw: DrawFn, where: Where) -> tuple[bool, list[str]]:
     mods: list[str] = []
-    within = _chance(draw, 30)
+    within = _chance(draw, 30) and where.unit != "minute"
     if within:
-        mods.append(f"within={_pick(draw, tuple(LENGTHS))}")
+        mods.append(f"within={_pick(draw, _FITTING_LENGTHS.get(where.unit, tuple(LENGTHS)))}")
     if _chance(draw, 15):
-        mods.append(f"per={_pick(draw, UNITS)}")
+        mods.append(f"per={_pick(draw, _FITTING.get(where.unit, UNITS))}")
     if _chance(draw, 20):
         mods.append(f"unless={draw(patterns(ALL_KINDS, where.anchor))}")
     return within, mods
@@ -323,6 +406,11 @@ def _modifiers(draw: DrawFn, where: Where) -> tuple[bool, list[str]]:
 def _of(where: Where, name: str) -> tuple[str, ...]:
     """Return the kinds of the scope that have a field."""
     return tuple(kind for kind in where.kinds if name in FIELDS[kind])
+
+
+def _known(where: Where, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the fields that some kind of the scope has."""
+    return tuple(name for name in names if _of(where, name))
 
 
 @st.composite
@@ -335,7 +423,8 @@ def _bounds(draw: DrawFn, low: int, high: int) -> str:
 def _counts(draw: DrawFn, where: Where, _depth: int) -> str:
     if not _chance(draw, 25):
         return f"count(event={draw(patterns(where.kinds, where.anchor))}, {draw(_bounds(1, 3))}"
-    name = _pick(draw, ("s", "n", "team", "x", "tags", "owner", "actor", "at.date", "at.weekday", "at.hour"))
+    names = ("s", "n", "team", "x", "tags", "owner")
+    name = _pick(draw, (*_known(where, names), "actor", "at.date", "at.weekday", "at.hour"))
     kinds = where.kinds if name == "actor" or "." in name else _of(where, name)
     event = draw(patterns(kinds, where.anchor))
     return f"count(event={event}, distinct={name}, {draw(_bounds(2, 3))}"
@@ -356,7 +445,7 @@ def _sums(draw: DrawFn, where: Where, _depth: int) -> str:
 
 @st.composite
 def _extremes(draw: DrawFn, where: Where, _depth: int) -> str:
-    name = _pick(draw, ("n", "x", "m"))
+    name = _pick(draw, _known(where, ("n", "x", "m")))
     event = draw(patterns(_of(where, name), where.anchor))
     if _chance(draw, 50):
         return f"max(event={event}, of={name}, {draw(_bounds(2, 4))}"
@@ -366,17 +455,17 @@ def _extremes(draw: DrawFn, where: Where, _depth: int) -> str:
 @st.composite
 def _streaks(draw: DrawFn, where: Where, _depth: int) -> str:
     event = draw(patterns(where.kinds, where.anchor))
-    text = f"streak(event={event}, per={_pick(draw, UNITS)}, {draw(_bounds(1, 4))}"
+    text = f"streak(event={event}, per={_pick(draw, _FITTING.get(where.unit, UNITS))}, {draw(_bounds(1, 4))}"
     if _chance(draw, 20):
         text += ", min=2"
     if _chance(draw, 35):
         text += f", grace={draw(st.integers(1, 2))}"
-    return text + (f", tz={_pick(draw, ZONES)}" if _chance(draw, 70) else "")
+    return text + (f", tz={_pick(draw, ZONES)}" if not where.unit and _chance(draw, 70) else "")
 
 
 @st.composite
 def _sequences(draw: DrawFn, where: Where, _depth: int) -> str:
-    by = draw(st.sampled_from(("", "", "s", "team", "n")))
+    by = draw(st.sampled_from(("", "", *_known(where, ("s", "team", "n")))))
     kinds = _of(where, by) if by else where.kinds
     steps = draw(st.lists(patterns(kinds, where.anchor), min_size=2, max_size=3))
     return f"sequence([{', '.join(steps)}]{f', by={by}' if by else ''}"
@@ -436,7 +525,9 @@ def achievements(draw: DrawFn, anchor: int, *, possible: bool = True) -> list[li
     targets: dict[str, list[str]] = {}
     for name in NAMES[: draw(st.integers(1, len(NAMES)))]:
         scope = draw(st.sampled_from(("user", "user", "user", "user", "user", "tenant", "team", "s")))
-        repeat = draw(st.sampled_from(("", "", "", "each", "each", "every")))
+        repeat = draw(st.sampled_from(("", "", "", "each", "each", "every", "by")))
+        if repeat == "by":
+            repeat = f"by {_pick(draw, KEYS)}"
         if repeat == "every":
             zone = f" tz={_pick(draw, ZONES)}" if _chance(draw, 60) else ""
             repeat = f"every {_pick(draw, UNITS)}{zone}"
@@ -480,6 +571,10 @@ def _versions(draw: DrawFn, shape: Shape, anchor: int, targets: tuple[str, ...])
 def _achievements(draw: DrawFn, shape: Shape, head: str, anchor: int, targets: tuple[str, ...]) -> str:
     kinds = _with_field(shape.scope) if shape.scope in ("team", "s") else ALL_KINDS
     where = Where(anchor, kinds, shape.repeat.startswith("every"), targets)
+    if shape.repeat.startswith("by "):
+        name = shape.repeat.removeprefix("by ")
+        own = tuple(kind for kind in kinds if name == "actor" or name in FIELDS[kind])
+        where = where._replace(kinds=own, groups=1)
     lines = ['title "T"', draw(st.sampled_from(_ASIDES))]
     lines += [f"scope {shape.scope}"] if shape.scope != "user" or _chance(draw, 10) else []
     lines += [f"repeat {shape.repeat}"] if shape.repeat else []
@@ -491,10 +586,12 @@ def _achievements(draw: DrawFn, shape: Shape, head: str, anchor: int, targets: t
         lines.append(f"active {draw(st.sampled_from(_ACTIVE)).format(written(anchor), written(anchor + 2 * DAY))}")
     if _chance(draw, 10):
         lines.append(f"settle {_pick(draw, tuple(LENGTHS))}")
+    grouped = shape.repeat.startswith("by ")
     if shape.tiers:
-        lines += [f"tier {tier} {{ when {draw(conditions(where, 1))} }}" for tier in shape.tiers]
+        whens = [draw(conditions(where, 1).filter(lambda when: not grouped or _has_events(when))) for _ in shape.tiers]
+        lines += [f"tier {tier} {{ when {when} }}" for tier, when in zip(shape.tiers, whens, strict=True)]
     else:
-        lines.append(f"when {draw(conditions(where))}")
+        lines.append(f"when {draw(conditions(where).filter(lambda when: not grouped or _has_events(when)))}")
     text = "\n  ".join(line for line in lines if line)
     if shape.scope == "user" and _chance(draw, 40):
         text = draw(_in_roles(text))

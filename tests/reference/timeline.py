@@ -104,6 +104,8 @@ class Timeline:
     traits: list[Mapping[str, Value]]
     """After event i: the traits of the user of event i."""
     matched: dict[tuple[int, str, str], list[int]] = field(default_factory=dict[tuple[int, str, str], list[int]])
+    foreign: frozenset[int] = frozenset()
+    """In the history of a group: events that are not its own, and do nothing but reset it."""
 
     def clock(self, tz: syntax.Zone | None, i: int) -> Clock:
         """Return the clock that `tz=` means at event i."""
@@ -141,7 +143,11 @@ class Timeline:
         return self.matched[key]
 
     def matches(self, pattern: syntax.Pattern, tz: syntax.Zone | None, i: int) -> bool:
-        """Return whether event i is one of the pattern's."""
+        """Return whether event i is one of the pattern's, and counts for it."""
+        return i not in self.foreign and self.resets(pattern, tz, i)
+
+    def resets(self, pattern: syntax.Pattern, tz: syntax.Zone | None, i: int) -> bool:
+        """Return whether event i is one of the pattern's, and resets what that resets."""
         event, asked = self.events[i], self.asked(tz, i)
         return any(
             alternative.event.text == event.type

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from dsl import syntax
 from tests.reference import wall_clock
 from tests.reference.filters import Asked, is_true
-from tests.reference.latest_starts import Prefix, Unlock, View, earned_by, in_unit_of, latest_start
+from tests.reference.groups import below, counted_patterns, everything, keys_named
+from tests.reference.latest_starts import Prefix, Unlock, View, earned_by, group_starts, in_unit_of, latest_start
 from tests.reference.timeline import position
 
 if TYPE_CHECKING:
@@ -36,19 +39,10 @@ Heard = tuple[str, str | None]
 
 def named_events(condition: syntax.Condition) -> set[Heard]:
     """Return the event types that a condition names, each in its role, those of its `unless` too."""
-    patterns: list[syntax.Pattern] = [] if condition.mods.unless is None else [condition.mods.unless]
-    names: set[Heard] = set()
-    match condition:
-        case syntax.Count() | syntax.Sum() | syntax.Extreme() | syntax.Streak():
-            patterns.append(condition.event)
-        case syntax.Sequence(steps=steps):
-            patterns.extend(steps)
-        case syntax.Combine(parts=parts):
-            names = {name for part in parts for name in named_events(part)}
-        case syntax.Unlocked():
-            pass
+    patterns = [pattern for pattern, _ in counted_patterns(condition)]
+    patterns += [part.mods.unless for part in everything(condition) if part.mods.unless is not None]
     alternatives = [each for pattern in patterns for each in pattern.alternatives]
-    return names | {(each.event.text, None if each.role is None else each.role.text) for each in alternatives}
+    return {(each.event.text, None if each.role is None else each.role.text) for each in alternatives}
 
 
 def named_achievements(achievement: syntax.Achievement) -> set[str]:
@@ -58,10 +52,8 @@ def named_achievements(achievement: syntax.Achievement) -> set[str]:
         match condition:
             case syntax.Unlocked(achievement=name):
                 return {name.text}
-            case syntax.Combine(parts=parts):
-                return {name for part in parts for name in asked(part)}
             case _:
-                return set()
+                return {name for part in below(condition) for name in asked(part)}
 
     in_whens = {name for when in tiers(achievement).values() for name in asked(when)}
     return in_whens | {target.achievement.text for target in achievement.after}
@@ -138,6 +130,11 @@ def _unlocks_of_tier(
         if not is_heard(timeline, i, hears[version.version]):
             continue
         prefix = Prefix(views[version.version], i)
+        if isinstance(version.repeat, syntax.RepeatBy):
+            values = values_in_which_it_holds(version, tiers(version)[tier], prefix)
+            for value in sorted(values - granted.keys()):
+                granted[value] = Unlock(timeline.subject, name, tier, value, version.version, position(event))
+            continue
         start = latest_start(tiers(version)[tier], prefix)
         if start is None or not _may_earn(version, prefix):
             continue
@@ -150,6 +147,41 @@ def _unlocks_of_tier(
         if isinstance(version.repeat, syntax.RepeatEach):
             views = afresh(rules, timeline, earned, versions, i + 1)
     return list(granted.values())
+
+
+MOST_BYTES = 512
+"""Of a value that has an occurrence, as of one that is a subject."""
+
+
+def by_value(version: syntax.Achievement, when: syntax.Condition) -> syntax.Condition:
+    """Return the condition under `repeat by F`: with `by=F`."""
+    if not isinstance(version.repeat, syntax.RepeatBy):
+        return when
+    if keys_named(when) == (version.repeat.field.text,):
+        return when
+    by = (version.repeat.field,)
+    key = id(when), version.repeat.field.text
+    if key not in _WRAPPED:
+        inside = syntax.Combine(kind="all", k=1, parts=(when,), mods=syntax.Modifiers(by=by))
+        _WRAPPED[key] = when, inside if keys_named(when) else replace(when, mods=replace(when.mods, by=by))
+    return _WRAPPED[key][1]
+
+
+_WRAPPED: dict[tuple[int, str], tuple[syntax.Condition, syntax.Condition]] = {}
+"""One condition for each `when`, so that what is known of its groups is found again."""
+
+
+def values_in_which_it_holds(version: syntax.Achievement, when: syntax.Condition, prefix: Prefix) -> set[str]:
+    """Return the values for which the condition of a `repeat by` holds."""
+    if not _may_earn(version, prefix):
+        return set()
+    starts = group_starts(by_value(version, when), prefix)
+    return {value for (value,) in starts if has_occurrence(value)}
+
+
+def has_occurrence(value: str) -> bool:
+    """Return whether a value has an occurrence: not the empty string, and none that is too long for a subject."""
+    return 0 < len(value.encode()) <= MOST_BYTES
 
 
 def afresh(
@@ -165,7 +197,8 @@ def afresh(
         indices = range(after, len(timeline.events))
         return next((i for i in indices if sees(version, timeline.events[i])), len(timeline.events))
 
-    return {version.version: View(rules, timeline, earned, first(version)) for version in versions}
+    spent = (timeline, after - 1) if after else None
+    return {version.version: View(rules, timeline, earned, first(version), spent) for version in versions}
 
 
 def _may_earn(version: syntax.Achievement, prefix: Prefix) -> bool:
@@ -193,3 +226,5 @@ def _occurrence(version: syntax.Achievement, prefix: Prefix, start: Position, so
             if not in_unit_of(prefix, start, unit.text, tz):
                 return OUTSIDE
             return wall_clock.label(unit.text, prefix.now, prefix.clock(tz))
+        case syntax.RepeatBy():
+            raise TypeError(version.repeat)

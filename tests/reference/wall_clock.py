@@ -42,6 +42,8 @@ def wall(at: int, clock: Clock) -> datetime:
 def unit_of(unit: str, shown: datetime) -> int:
     """Return the number of the unit that holds what the clock shows."""
     match unit:
+        case "minute":
+            return (shown.toordinal() * 24 + shown.hour) * 60 + shown.minute
         case "hour":
             return shown.toordinal() * 24 + shown.hour
         case "day":
@@ -65,6 +67,8 @@ def label(unit: str, at: int, clock: Clock) -> str:
     """Return the label of the unit that an instant lies in: `2026-W15`, `2026-04-13T10`, ..."""
     shown = wall(at, clock)
     match unit:
+        case "minute":
+            return shown.isoformat(timespec="minutes")
         case "hour":
             return shown.isoformat(timespec="hours")
         case "day":
@@ -83,6 +87,8 @@ def label(unit: str, at: int, clock: Clock) -> str:
 def _first_shown(unit: str, number: int) -> datetime:
     """Return what a clock shows at the start of a unit, if it does not jump there."""
     match unit:
+        case "minute":
+            return _first_shown("hour", number // 60).replace(minute=number % 60)
         case "hour":
             return datetime.combine(date.fromordinal(number // 24), datetime.min.time()).replace(hour=number % 24)
         case "day":

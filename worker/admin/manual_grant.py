@@ -16,7 +16,7 @@ from dsl.explain import tiers_of
 from dsl.fold import start, walk
 from dsl.outcome import full_name
 from dsl.progress import Grant
-from dsl.syntax import RepeatEach
+from dsl.syntax import RepeatBy, RepeatEach
 from worker.contract.partition import partition_of
 from worker.engine.batch import MAX_SUBJECT_BYTES
 from worker.engine.decide import settling_until
@@ -210,6 +210,10 @@ def _check_occurrence(judge: Judge, achievement: str, occurrence: str | None, no
     if judge.version.repeat is None:
         if occurrence is not None:
             raise CannotGrantError(f"{achievement} does not repeat: it has no occurrences")
+    elif isinstance(judge.version.repeat, RepeatBy):
+        field = judge.version.repeat.field.text
+        if not occurrence or len(occurrence.encode(errors="replace")) > MAX_SUBJECT_BYTES or "\0" in occurrence:
+            raise CannotGrantError(f"{achievement} repeats by {field}: name a value of it, such as --occurrence x")
     elif isinstance(judge.version.repeat, RepeatEach) or unit is None:
         if occurrence is None or not _counts(occurrence):
             raise CannotGrantError(f"{achievement} repeats: name its occurrence by number, such as --occurrence 1")

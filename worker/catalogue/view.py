@@ -11,11 +11,10 @@ import msgspec
 from dsl import words
 from dsl.analyze import verdicts
 from dsl.calendar import format_instant
-from dsl.compile import atoms, scope_of, tier_conditions
+from dsl.compile import scope_of, tier_conditions
 from dsl.filters import pattern_types
-from dsl.syntax import Combine
+from dsl.trees import counted, walk
 from dsl.values import canonical_number
-from dsl.watch import own_patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -304,17 +303,10 @@ def _uses(rules: Rules) -> Mapping[str, set[str]]:
 
 
 def _types(when: Condition) -> set[str]:
-    trees = [when, *atoms(when), *(_combined(when))]
-    patterns = [pattern for tree in trees for pattern in own_patterns(tree)]
+    trees = list(walk(when))
+    patterns = [pattern for tree in trees for pattern in counted(tree)]
     stops = [tree.mods.unless for tree in trees if tree.mods.unless is not None]
     return {name for pattern in (*patterns, *stops) for name in pattern_types(pattern)}
-
-
-def _combined(tree: Condition) -> Iterator[Condition]:
-    if isinstance(tree, Combine):
-        yield tree
-        for part in tree.parts:
-            yield from _combined(part)
 
 
 def _targets(targets: Iterable[Target]) -> Iterator[Piece]:

@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import scope_of, tier_conditions
 from dsl.outcome import full_name
-from dsl.syntax import Combine, Count, Extreme, RepeatEvery, Reveal, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import (
+    Combine,
+    Count,
+    CountGroups,
+    CountUnits,
+    Extreme,
+    RepeatEvery,
+    Reveal,
+    Sequence,
+    Streak,
+    StreakUnits,
+    Sum,
+    Unlocked,
+)
+from dsl.trees import walk
 from dsl.types import FieldType
 from worker.engine.announcement import PLAIN
 from worker.engine.eligible import eligibility
@@ -135,8 +149,10 @@ def _reveal(version: Achievement, tier: Tier | None) -> Reveal:
 
 def _unit(when: Condition) -> str | None:
     match when:
-        case Streak(unit=unit):
+        case Streak(unit=unit) | StreakUnits(unit=unit) | CountUnits(unit=unit):
             return unit.text
+        case CountGroups(by=by):
+            return by[0].text if len(by) == 1 else None
         case Count(distinct=distinct):
             return "event" if distinct is None else distinct.text
         case Sum(of=of) | Extreme(kind="max", of=of):
@@ -154,5 +170,7 @@ def _is_timed(version: Achievement) -> bool:
 
 
 def _ticks(when: Condition) -> bool:
-    spans = when.mods.within is not None or when.mods.per is not None or isinstance(when, Streak)
-    return spans or (isinstance(when, Combine) and any(_ticks(part) for part in when.parts))
+    return any(
+        part.mods.within is not None or part.mods.per is not None or isinstance(part, Streak | StreakUnits)
+        for part in walk(when)
+    )

@@ -26,8 +26,8 @@ SCHEME: Final = 2
 recorded under another scheme is computed again, from the files that were in force then."""
 
 _PLACES: Final = frozenset({"span", "source", "seen"})
-_LATER: Final = frozenset({"role"})
-"""Fields that a tree got later: where there is none, the text is what it was before."""
+_LATER: Final = {"by": (), "role": None}
+"""Fields that trees got later, with what they have where none is written: the text is what it was before."""
 
 
 class Meaning(NamedTuple):
@@ -153,7 +153,7 @@ def _canonical(value: object) -> str:
             f"{name}={_canonical(getattr(value, name))}"
             for name in value.__struct_fields__
             if name not in _PLACES and not (name == "text" and hasattr(value, "us"))
-            if name not in _LATER or getattr(value, name) is not None
+            if name not in _LATER or getattr(value, name) != _LATER[name]
         )
         return f"{type(value).__name__}({','.join(fields)})"
     if isinstance(value, tuple):

@@ -380,7 +380,7 @@ _OFFERS: Final[dict[Want, Callable[[Asked], Iterable[Offer]]]] = {
         Offer("at", _KEYWORD, "so much of the way", "at ${1:30}%", entry="reveal"),
         Offer("after", _KEYWORD, "once another is earned", "after ", entry="reveal"),
     ],
-    Want.REPEAT: _words("each", "every"),
+    Want.REPEAT: _words("each", "every", "by"),
     Want.TZ: _tz,
     Want.SCOPE: _scopes,
     Want.FAMILY: _families,

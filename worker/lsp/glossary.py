@@ -30,11 +30,13 @@ GLOSSARY: Final = {
     "tier": "`tier NAME { when ... }`: one of several. `tier NAME >= N { ... }`: it gives the bound that `when` lacks.",
     "list": '`list NAME = ["a", "b"]`: values with a name, for `x in NAME` and `for each VAR in NAME`.',
     # operators
-    "count": "`count(event=E, [distinct=FIELD,] >= N)`: that many events, or different values of a field.",
+    "count": "`count(event=E, [distinct=FIELD,] >= N)`: that many events, or different values of a field."
+    " `count(by=FIELD, C, >= N)`, `count(per=UNIT, C, >= N)`: that many values, or calendar units, for which C holds.",
     "sum": "`sum(event=E, of=FIELD, >= N)`: the exact total of a number field.",
     "max": "`max(event=E, of=FIELD, >= N)`: one event's field reaches the bound.",
     "min": "`min(event=E, of=FIELD, <= N)`: one event's field is as small as the bound.",
-    "streak": "`streak(event=E, per=UNIT, >= N, [min=K,] [grace=G])`: active calendar units in one run.",
+    "streak": "`streak(event=E, per=UNIT, >= N, [min=K,] [grace=G])`: active calendar units in one run."
+    " `streak(per=UNIT, C, >= N)`: a unit is active when C holds on its events.",
     "sequence": "`sequence([E, E, ...], [by=FIELD])`: the steps in this order; other events may lie between.",
     "all": "Every one of the conditions. What held once goes on holding.",
     "any": "One of the conditions.",
@@ -44,11 +46,11 @@ GLOSSARY: Final = {
     "event=": "The event to look at, or a list of alternatives; `where` filters it.",
     "distinct=": "Counts the different values of a field; events without the field do not match.",
     "of=": "The number field to add up or compare.",
-    "by=": "All steps with the same value of this field.",
+    "by=": "It holds on the events that have one value of this field, or of these: `by=[course_id, lesson_id]`.",
     "min=": "Events that make a unit active; 1 where not said.",
     "grace=": "Inactive units that a run may bridge between two active ones; 0 where not said.",
     "within=": "It held on events that all lie inside one span shorter than this exact length.",
-    "per=": "It held on the events of one calendar unit: `hour day week month year`.",
+    "per=": "It held on the events of one calendar unit: `minute hour day week month year`.",
     "unless=": "An event of this kind starts the condition afresh. It makes the achievement contestable.",
     "tz=": 'Whose calendar: a zone in quotes, `user` (the trait `timezone`), `event` (its own offset); else `"UTC"`.',
     # filters
@@ -72,6 +74,7 @@ GLOSSARY: Final = {
     "at": "`at INSTANT USER EVENT { payload } [times N every DURATION] [tenant T] [id ID]`: what happens.",
     "expect": "`expect USER [not] NAME[.TIER] [at INSTANT] [progress C/T]`: what must come of it.",
     # units
+    "minute": "A calendar minute.",
     "hour": "A calendar hour.",
     "day": "A calendar day.",
     "week": "An ISO week, from Monday.",
@@ -82,7 +85,8 @@ GLOSSARY: Final = {
     "always": "Shown from the begin.",
     "each": "`repeat each`: again and again. `for each VAR in LIST`: one achievement for each element.",
     "every": "Once in each calendar unit.",
+    "by": "Once for each value of a field.",
     "times": "So many events, `every` so long; `{n}` in strings counts from 1.",
     "progress": "How far a user is: current/target.",
-    "occurrence": "Which one of an achievement that repeats: a number, or the label of the unit.",
+    "occurrence": "Which one of an achievement that repeats: a number, the label of the unit, or a value.",
 }

@@ -57,6 +57,8 @@ def _in_clause(keyword: str, behind: Sequence[Node], clause: Want) -> Place | No
             return want(Want.ACHIEVEMENT) if how == "after" else None
         case "repeat", ["every", *more]:
             return _in_repeat(more, clause)
+        case "repeat", ["by"]:
+            return want(Want.FIELD)
         case _:
             return want(clause)
 

@@ -82,8 +82,8 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "filters_of_unless_not_read",
         "a version keeps its meaning: fields in a filter behind `unless`",
-        at="reads:_fields",
-        old="yield from fields_read(condition.mods.unless)",
+        at="dsl.trees:fields_of",
+        old="found |= fields_read(tree.mods.unless)",
         new="pass",
         tests=(DECLARATIONS,),
     ),

@@ -238,7 +238,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "progress_never_written_again",
         "what is not written is bounded",
         at="decide:_to_be_saved",
-        old="if unsaved < save_every and subject not in due:",
+        old="if (unsaved < save_every or _may_wait(state, unsaved, save_every)) and subject not in due:",
         new="if state.unsaved is not None and subject not in due:",
         tests=(f"{EXPRESS}::test_progress_is_written_now_and_then",),
     ),

@@ -24,8 +24,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "occurrences_forgotten_with_their_hour",
         "an occurrence is earned once, with events of any UTC offset",
         at="Judge._record",
-        old="oldest = unit_index(unit, at - MAX_OFFSET)",
-        new="oldest = unit_index(unit, at)",
+        old="unit_index(unit, event.at - MAX_OFFSET)",
+        new="unit_index(unit, event.at)",
         tests=(f"{LABELS}::test_the_fold_grants_what_the_reference_grants",),
     ),
     Bug(
@@ -109,7 +109,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "bounds_rounded",
         "bounds are exact, however long",
-        at="dsl.conditions:at_least",
+        at="dsl.grouping:at_least",
         old="least = floor(cmp.bound)",
         new="least = int(cmp.bound // 1)",
         tests=(f"{EXACT}::test_rules_and_events_with_the_longest_numbers",),
