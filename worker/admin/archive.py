@@ -29,6 +29,7 @@ from worker.engine.columns import columns
 from worker.engine.reach import extended, read_reach, write_reach
 from worker.pipeline.archive import PACKS, canonical, events_of_pack
 from worker.pipeline.fence import hold_partitions
+from worker.pipeline.rules_in_force import RuleSetRow, naming_users, read_aside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -116,8 +117,8 @@ async def archive(
     tests.
 
     Raises:
-        CannotArchiveError: rules are being put into force, a worker does not know the archive, or the server computes
-            hashes otherwise than the one before.
+        CannotArchiveError: rules are being put into force or name users beside the one who did an event, a worker does
+            not know the archive, or the server computes hashes otherwise than the one before.
         UnavailableError: the database is away; the next run goes on.
     """
     await _begin(store, asked)
@@ -136,6 +137,8 @@ async def archive(
 async def _begin(store: Store, asked: Asked) -> None:
     _, now, release = asked
     async with store.transaction(patient=True) as session:
+        # From here on rules that name users wait, and are refused then.
+        probed = await session.value(bool, "begin_archive", now=now)
         if any(change.state == "pending" for change in await session.rows(_Change, "changes_at_hand")):
             raise CannotArchiveError("rules are being put into force: try again in a moment (`ach change list`)")
         others = await session.rows(str, "other_releases", since=now - _ALIVE, release=release)
@@ -144,12 +147,28 @@ async def _begin(store: Store, asked: Asked) -> None:
                 f"workers of release {', '.join(others)} are at work and may not know the archive: replace them by "
                 f"workers of {release}"
             )
-        if not await session.value(bool, "begin_archive", now=now):
+        await _refuse_roles(session)
+        if not probed:
             raise CannotArchiveError(
                 "this server computes other hashes than the one on which the archive was begun: move it by `pg_dump` "
                 "to a machine with the same byte order"
             )
         await session.run("bar_releases_before")
+
+
+async def _refuse_roles(session: Session) -> None:
+    """Refuse rules by which an event is in the histories of several users: a pack is found by one user alone."""
+    row = await session.row(RuleSetRow, "rules_in_force")
+    ruleset = await read_aside(() if row is None else row.files())
+    if naming := naming_users(ruleset):
+        raise CannotArchiveError(
+            f"fields of {', '.join(naming)} name other users (type `user`): such rules and the archive do not go "
+            "together"
+        )
+    if await session.value(bool, "renamed_events_exist"):
+        raise CannotArchiveError(
+            "events name erased users by pseudonyms: such events and the archive do not go together"
+        )
 
 
 _ALIVE: Final = 60_000_000

@@ -179,6 +179,7 @@ async def bring_up_to_date(
     return work.report
 
 
+async def _forget_scopes(work: Build) -> None:
     """Delete states and checkpoints of scopes that no plan has any more."""
     async with work.store.transaction() as session:
         known = {row.scope for row in await session.rows(Aggregate, "aggregates")}

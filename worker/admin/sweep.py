@@ -178,7 +178,7 @@ async def chunks(
 
     async def archived() -> AsyncGenerator[list[tuple[int, Event]]]:
         async for page in archived_by_hash(session, asked):
-            yield [hashed(number, *_hashed(row, swept.read)) for number, row in page]
+            yield [hashed(number, *_as_hashed(row, swept.read)) for number, row in page]
 
     async for page in merged(session.pages(hashed, "events_by_hash", **asked), archived(), _by_hash):
         for number, run in groupby(page, itemgetter(0)):
@@ -193,7 +193,7 @@ async def chunks(
         yield made
 
 
-def _hashed(row: EventRow, read: Collection[str]) -> tuple[int, str, str, str, str, int, str | None]:
+def _as_hashed(row: EventRow, read: Collection[str]) -> tuple[int, str, str, str, str, int, str | None]:
     tenant, event_id, event_type, user, at, offset, payload = row
     return at, tenant, user, event_id, event_type, offset, payload if event_type in read else None
 
