@@ -146,8 +146,7 @@ WHERE hash > :after::bigint AND hash <= :upto::bigint
 ORDER BY hash, occurred_at, event_id;
 
 -- name: users_of_types
--- In pages by key, for the backfill: all users with an event that the plan hears, archived or not. Pseudonyms are no
--- users.
+-- In pages by key, for the backfill: all users with an event that the plan hears, archived or not, but for pseudonyms.
 (
     SELECT DISTINCT tenant_id, user_id AS subject
     FROM event
