@@ -375,4 +375,5 @@ async def test_rules_that_hear_less_measure_at_an_archived_event(engine: Engine)
     await archived(engine)
     await engine.apply("event a.done { key: string?, team: string? }\n" + ONE)
     await engine.backfill()
+    assert [row["mark_id"] for row in await engine.rows("SELECT mark_id FROM progress")] == ["a.done-3-u1"]
     await replayed(engine)

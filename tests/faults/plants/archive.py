@@ -8,6 +8,8 @@ from tests.faults.plants.bug import Bug
 
 ARCHIVE: Final = "integration/test_archive.py"
 OLD_IDS: Final = f"{ARCHIVE}::test_an_old_id_that_comes_again_is_a_duplicate_and_with_another_body_a_dead_letter"
+BUILDS: Final = "integration/test_archived_builds.py"
+APART: Final = f"{ARCHIVE}::test_rules_that_name_users_and_the_archive_do_not_go_together"
 PACK: Final = "worker/contract/test_pack.py"
 
 BUGS: Final[tuple[Bug, ...]] = (
@@ -90,6 +92,62 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="if archived:",
         new="if archived and at is not None:",
         tests=(f"{ARCHIVE}::test_a_late_event_on_the_fast_path_reads_the_archive",),
+    ),
+    Bug(
+        "sweep_reads_the_ledger_alone",
+        "a sweep folds archived events with those of the ledger",
+        at="worker.admin.sweep:chunks",
+        old='merged(session.pages(hashed, "events_by_hash", **asked), archived(), _by_hash)',
+        new='session.pages(hashed, "events_by_hash", **asked)',
+        tests=(f"{BUILDS}::test_a_sweep_reads_the_archive_with_the_ledger",),
+    ),
+    Bug(
+        "mark_of_archived_events_lost",
+        "the last event that rules still hear may be archived",
+        at="worker.admin.ahead:find_marks",
+        old="found.update({subject: Position(event.at, event.id) for subject, event in page})",
+        new="pass",
+        tests=(f"{ARCHIVE}::test_rules_that_hear_less_measure_at_an_archived_event",),
+    ),
+    Bug(
+        "rebuild_counts_half_of_a_history",
+        "a rebuild sees late events where others leave the ledger meanwhile",
+        at="sql:count_of_users",
+        old="AND NOT EXISTS (SELECT FROM pack WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id)",
+        new="",
+        tests=(f"{BUILDS}::test_a_rebuild_counts_no_events_that_are_archived_meanwhile[user]",),
+    ),
+    Bug(
+        "archive_of_rules_that_name_users",
+        "where rules name users, nothing is archived",
+        at="worker.admin.archive:_begin",
+        old="await _refuse_roles(session)",
+        new="pass",
+        tests=(APART,),
+    ),
+    Bug(
+        "rules_that_name_users_over_an_archive",
+        "rules that name users do not come into force where events are archived",
+        at="_refuse_archived_roles",
+        old='(naming := naming_users(ruleset)) and await session.value(bool, "archive_is_begun")',
+        new='(naming := naming_users(ruleset)) and not await session.value(bool, "archive_is_begun")',
+        tests=(APART,),
+    ),
+    Bug(
+        "members_of_archived_events_stay",
+        "memberships leave the ledger with their events",
+        at="sql:take_archived_events",
+        old="DELETE FROM event_subject\n    USING",
+        new="SELECT FROM event_subject,",
+        tests=(f"{ARCHIVE}::test_members_of_teams_are_found_when_their_events_are_archived",),
+    ),
+    Bug(
+        "journal_knows_no_archived_team",
+        "a journal finds the names of teams whose events are archived",
+        at="sql:kept_subjects",
+        old="FROM packed_member\n        WHERE scope = :scope",
+        new="FROM packed_member\n        WHERE scope = 'user' AND scope = :scope",
+        tests=(f"{BUILDS}::test_a_journal_finds_the_names_of_archived_teams",),
     ),
     Bug(
         "pack_null_is_a_moment",
