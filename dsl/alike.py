@@ -13,7 +13,6 @@ from dsl.conditions import context_of
 from dsl.filters import predicate_key
 from dsl.local_time import TIMEZONE
 from dsl.memory import USER_ZONE, Entry
-from dsl.nodes.compose import asked_by
 from dsl.reads import Reads, declared, reads_of
 from dsl.syntax import RepeatBy, RepeatEach
 
@@ -87,7 +86,7 @@ class Texts:
     def _judge(self, judge: Judge) -> Text:
         version, tier = judge.version, judge.ruling.tier
         reads = reads_of(version, [when for name, when in tier_conditions(version) if name == tier])
-        types = judge.types.union(*(aggregate.types for aggregate in asked_by(judge.built.node)))
+        types = judge.types.union(*(aggregate.types for aggregate in judge.asked()))
         after = sorted(f"{one.achievement.text}.{'' if one.tier is None else one.tier.text}" for one in version.after)
         active = (
             None

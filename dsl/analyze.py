@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dsl.schema import EventSchema, Rules
-    from dsl.syntax import Predicate, Target, Zone
+    from dsl.syntax import Instant, Predicate, Target, Zone
 
 
 class Kind(StrEnum):
@@ -245,7 +245,7 @@ def _spent_units(part: Condition) -> Iterator[Reason]:
 
 def _begin_reasons(version: Achievement, heard: _Heard) -> Iterator[Reason]:
     """Return whether a late copy can move the one moment at which the version could grant to before its begin."""
-    begin = version.since if version.since is not None else version.active.start if version.active else None
+    begin = _begin(version)
     once = sorted(heard.once(version)) if begin is not None else []
     if begin is not None and once:
         text = (
@@ -254,6 +254,14 @@ def _begin_reasons(version: Achievement, heard: _Heard) -> Iterator[Reason]:
         )
         rewrite = f"leave out this start, or the `once per` of `{once[0]}`"
         yield Reason(Kind.ONCE_PER_BEGIN, text, begin.span, rewrite)
+
+
+def _begin(version: Achievement) -> Instant | None:
+    """Return the instant from which a version can grant at events alone; None where it is judged on those before it."""
+    start, since = version.active.start if version.active else None, version.since
+    if since is None or (not version.fresh and start is not None and start.us > since.us):
+        return start
+    return since if version.fresh else None
 
 
 def _zone_reasons(rules: Rules, tz: Zone | None, unit: Unit, span: Span) -> Iterator[Reason]:

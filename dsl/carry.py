@@ -25,7 +25,7 @@ from dsl.compile import USER, asking_of
 from dsl.conditions import owner_of
 from dsl.fit import fit
 from dsl.local_time import TIMEZONE
-from dsl.nodes.compose import asked_by, asker, named_by, named_in
+from dsl.nodes.compose import asker, named_by, named_in
 from dsl.progress import State
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from dsl.compile import Plan
+    from dsl.event import Position
     from dsl.fit import Fit
     from dsl.judge import Judge
     from dsl.memory import Entry
@@ -76,7 +77,7 @@ class _Proof(NamedTuple):
 
 def _proof(judge: Judge) -> _Proof:
     node = judge.built.node
-    asked = frozenset(aggregate.slot for aggregate in asked_by(node))
+    asked = frozenset(aggregate.slot for aggregate in judge.asked())
     return _Proof(*judge.hearing(), judge.types, judge.after, asked, judge.lasts(), asker(node))
 
 
@@ -119,6 +120,7 @@ class Carriage:
         """Whether no state can be carried."""
         self._slots, self.missing = self._aggregates()
         self._rulings, self.changed = self._judged()
+        self._kept_moments = self._moments()
         self._traits = {name for name in self._texts[-1].traits if self._all_alike("traits", name)}
         self._counted = {name for name, entry in self.new.dispatch.items() if entry.once and name not in fresh}
         self._parts: dict[AbstractSet[int], Plan] = {}
@@ -128,7 +130,8 @@ class Carriage:
     @property
     def plain(self) -> bool:
         """Tell whether every state is carried as it stands: nothing that it says is otherwise."""
-        return not (self.void or self.fresh or self.dropped or self.missing or self.changed or self._missing_traits)
+        otherwise = self.void or self.fresh or self.dropped or self.missing or self.changed or self.undoes
+        return not (otherwise or self._missing_traits)
 
     @cached_property
     def types(self) -> frozenset[str]:
@@ -225,6 +228,24 @@ class Carriage:
         entries = enumerate(self.new.entries)
         return tuple((slot, named) for slot, entry in entries if (named := frozenset(named_by(entry.aggregate))))
 
+    def _moments(self) -> AbstractSet[int]:
+        """Return the moments of the old plan at which the new one judges the same."""
+        judged: dict[int, set[int]] = {}
+        for ruling in self.old.rulings:
+            for judge in ruling.judges:
+                if judge.moment is not None:
+                    judged.setdefault(judge.moment, set()).add(ruling.slot)
+        return {at for at, slots in judged.items() if slots <= self._rulings.keys()}
+
+    @property
+    def undoes(self) -> bool:
+        """Whether there is a moment of the old plan at which the new one may judge otherwise."""
+        return any(moment.at not in self._kept_moments for moment in self.old.moments)
+
+    def undone(self, mark: Position | None) -> bool:
+        """Tell whether a mark is a moment at which the new plan may judge otherwise."""
+        return mark is not None and not mark.id and mark.at not in self._kept_moments
+
     # -- one state -----------------------------------------------------------------------------------------------------
 
     def of(self, state: State) -> Carried:
@@ -234,9 +255,21 @@ class Carriage:
         earned = {goes[slot]: had for slot, had in state.earned.items() if slot in goes}
         counted = {name: seen for name, seen in state.counted.items() if name in self._counted}
         made = State(state.mark, nodes, earned, self._traits_of(state), counted, state.suppressed)
+        if self.undone(state.mark):
+            return self._all_doubtful(made, absent)
         if not self.changed:
             return Carried(made, _NONE, _NONE, _NONE, absent)
         return self._decided(state, made, absent)
+
+    def _all_doubtful(self, made: State, absent: set[int]) -> Carried:
+        """Return a state whose aggregates are known, and nothing of what is earned."""
+        made.earned.clear()
+        absent |= {slot for slot, entry in enumerate(self.new.entries) if entry.owner} | {
+            slot for slot, _ in self._spans
+        }
+        for slot in absent & made.nodes.keys():
+            del made.nodes[slot]
+        return Carried(made, frozenset(ruling.slot for ruling in self.new.rulings), _NONE, _NONE, absent)
 
     def _nodes(self, state: State) -> tuple[dict[int, NodeState], set[int]]:
         nodes: dict[int, NodeState] = {}
@@ -388,7 +421,8 @@ class Carriage:
     def merged(self, carried: Carried, part: Plan, folded: State, copies: int) -> State:
         """Return the state of the new plan up to the mark; `folded` is what a part has made of the events up to there.
 
-        `copies` is how many of types that are new to `once per` were suppressed.
+        Moments up to the mark have to be judged there. `copies` is how many of types that are new to `once per` were
+        suppressed.
         """
         state = carried.state
         nodes = {**state.nodes}

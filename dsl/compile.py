@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dsl.check.bounds import is_signed
-from dsl.conditions import build, named_types, owner_of
+from dsl.conditions import build, heard_any, named_types, owner_of
 from dsl.expressions import refs
 from dsl.filters import pattern_types
 from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
 from dsl.local_time import TIMEZONE
 from dsl.memory import USER_ZONE, Contracts, Entry, Memory
-from dsl.nodes.compose import asked_by
+from dsl.moments import holds_of_nothing, moment_of, moments_of
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
@@ -104,6 +104,8 @@ class Plan:
         """The aggregates; of a whole plan, the index is the slot of a node."""
         self.judged = frozenset(each.ruling.slot for each in operations if isinstance(each, Judge))
         """Slots of the rulings that it judges."""
+        self.moments = moments_of(self.operations)
+        """When versions begin, ascending."""
 
     @cached_property
     def roles(self) -> Roles:
@@ -263,6 +265,7 @@ class _PlanBuilder:
         built = build(self.memory, when, version, tier)
         until = None if following is None or following.since is None else following.since.us
         owner = owner_of(version, tier)
+        blank = moment_of(version) is not None and holds_of_nothing(when, self._signed)
         judge = Judge(
             ruling,
             version,
@@ -274,6 +277,7 @@ class _PlanBuilder:
                 own=lambda: self.memory.own_slots(owner),
                 spender=lambda: self.memory.spenders.get(owner),
                 decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
+                heard=heard_any(self.memory, types, version, tier) if blank else None,
             ),
         )
         ruling.judges.append(judge)
@@ -377,7 +381,7 @@ class _Part:
         self.whole = plan
         self.counted = counted
         judges = [each for each in plan.operations if isinstance(each, Judge) and each.ruling.slot in rulings]
-        asked = {aggregate.slot for judge in judges for aggregate in asked_by(judge.built.node)}
+        asked = {aggregate.slot for judge in judges for aggregate in judge.asked()}
         self.operations = [
             each
             for each in plan.operations
@@ -464,7 +468,7 @@ def asking_of(judges: Iterable[Judge]) -> Mapping[int, frozenset[int]]:
     """Return, per slot of an aggregate, the slots of the rulings that look at it."""
     asking: defaultdict[int, set[int]] = defaultdict(set)
     for judge in judges:
-        for aggregate in asked_by(judge.built.node):
+        for aggregate in judge.asked():
             asking[aggregate.slot].add(judge.ruling.slot)
     return {slot: frozenset(rulings) for slot, rulings in asking.items()}
 

@@ -46,11 +46,15 @@ from dsl.nodes.totals import (
 )
 from dsl.prove.clocks import steady
 from dsl.syntax import (
+    Alternative,
+    Cmp,
     Combine,
     Count,
     CountGroups,
     CountUnits,
     Extreme,
+    Name,
+    Pattern,
     RepeatBy,
     RepeatEach,
     RepeatEvery,
@@ -67,7 +71,7 @@ from dsl.values import canonical_number
 if TYPE_CHECKING:
     from dsl.filters import Keys
     from dsl.memory import Memory
-    from dsl.syntax import Achievement, Cmp, Condition, Pattern
+    from dsl.syntax import Achievement, Condition
 
 _LONGEST = {
     Unit.MINUTE: MINUTE,
@@ -141,6 +145,14 @@ def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock:
             key, context, lambda inner=node, key=key: Unless(inner, key, stops, ticks), fields_read(mods.unless)
         )
     return Made(node, key)
+
+
+def heard_any(memory: Memory, types: frozenset[str], version: Achievement, tier: str | None) -> Node:
+    """Return the condition that an event of some types was seen."""
+    alternatives = tuple(Alternative(event=Name(text=name)) for name in sorted(types))
+    pattern = Pattern(alternatives=alternatives, listed=True)
+    tree = Count(event=pattern, distinct=None, cmp=Cmp(op=">=", bound=1))
+    return condition(memory, tree, context_of(version, tier)).node
 
 
 def asks_unlocks(tree: Condition) -> bool:

@@ -15,10 +15,10 @@ import msgspec
 from dsl import words
 from dsl.expressions import leaves
 from dsl.filters import compile_test, field_getter, pattern_types
-from dsl.fold import start, step
+from dsl.fold import reach, start, step
 from dsl.judge import trait_getter
-from dsl.local_time import Now
-from dsl.outcome import by_subject, canonical_order
+from dsl.moments import now_at
+from dsl.outcome import by_subject, canonical_order, clock_of
 from dsl.source import Span
 from dsl.syntax import Count, Expect
 from dsl.types import FieldType
@@ -126,12 +126,14 @@ class Coverage:
 
     def take(self, example: Example, events: Iterable[Event]) -> None:
         """Watch the events of one example."""
+        events = list(events)
+        clock = clock_of(events, None if example.until is None else example.until.us)
         found = by_subject(self.program, events)
         for subject, heard in found.items():
-            self._fold(subject, sorted(heard, key=canonical_order))
+            self._fold(subject, sorted(heard, key=canonical_order), clock)
         self._expected(example, found.keys())
 
-    def _fold(self, subject: Subject, events: Sequence[Event]) -> None:
+    def _fold(self, subject: Subject, events: Sequence[Event], clock: int) -> None:
         plan, lookers = self.plans[subject.scope].plan, self._lookers[subject.scope]
         state = start(plan)
         for looker in lookers:
@@ -140,6 +142,7 @@ class Coverage:
         for event in events:
             grants = step(plan, state, event)
             earned.update((grant.achievement, grant.tier, grant.version) for grant in grants)
+        earned.update((grant.achievement, grant.tier, grant.version) for grant in reach(plan, state, clock))
         for looker in lookers:
             looker.end(earned)
 
@@ -259,23 +262,23 @@ class _Looker:
             if event.type in types:
                 decision.saw(which=test(state, event))
         self._look_at_active(event)
-        if not self.judge.covers(event.at) or event.type not in self.judge.types:
+        if not self.judge.covers(event.at) or (event.id and event.type not in self.judge.types):
             return
         self._touched = True
         for probe, decision in self.parts:
-            decision.saw(which=probe.full(state, Now(event.at, event)))
+            decision.saw(which=probe.full(state, now_at(event)))
         for probe, decision in self.spans:
             self._look_at_span(probe, decision, state, event)
         for test, decision in self.audience:
             decision.saw(which=test(state, event))
-        holds = self.watch.probe.full(state, Now(event.at, event))
+        holds = self.watch.probe.full(state, now_at(event))
         for slots, decision in self.after:
             met = any(slot in state.earned for slot in slots)
             if met or holds:
                 decision.saw(which=met)
 
     def _look_at_span(self, probe: Probe, decision: Decision, state: State, event: Event) -> None:
-        holds = probe.full(state, Now(event.at, event))
+        holds = probe.full(state, now_at(event))
         if holds:
             decision.saw(which=True)
         elif decision.kind != "unless" and probe.loose is not None and probe.loose.start(state) is not None:
@@ -284,7 +287,7 @@ class _Looker:
             before = self._before.get(id(probe))
             if before is not None and 0 < before.fraction < 1 and probe.stopped_by(state, event):
                 decision.saw(which=False)
-            self._before[id(probe)] = probe.measure(state, Now(event.at, event))
+            self._before[id(probe)] = probe.measure(state, now_at(event))
 
     def _look_at_active(self, event: Event) -> None:
         if self.active is not None and event.type in self.watch.probe.node.types:

@@ -8,12 +8,15 @@ Measured and tried: docs/decisions/0008-hot-path/fold.md, late-events-in-place.m
 
 from __future__ import annotations
 
+from collections import deque
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.compile import USER
 from dsl.event import Position
 from dsl.local_time import TIMEZONE
+from dsl.moments import passed
 from dsl.progress import State
 from dsl.values import fingerprint, value_text
 
@@ -58,7 +61,35 @@ def walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
     """Fold a run of events into the state, in place, and return what they earned.
 
     They must lie after `state.mark` and each other, in canonical order. Where one cannot be folded, it is the mark.
+    Moments that they pass are judged before them.
     """
+    return _walk_past_moments(plan, state, events) if plan.moments else _walk(plan, state, events)
+
+
+def _walk_past_moments(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
+    grants: list[Grant] = []
+    ahead = deque(plan.moments)
+    waiting: list[Event] = []
+    for event in events:
+        while ahead and ahead[0].at <= event.at:
+            grants += _walk(plan, state, waiting)
+            waiting = []
+            grants += reach(plan, state, ahead.popleft().at)
+        waiting.append(event)
+    return grants + _walk(plan, state, waiting)
+
+
+def reach(plan: Plan, state: State, until: int) -> list[Grant]:
+    """Judge the moments behind the state's mark up to an instant (microseconds), in place; return what they earned.
+
+    All events before each of them must be folded.
+    """
+    if not plan.moments:
+        return []
+    return list(chain.from_iterable(passed(state, plan.moments, until)))
+
+
+def _walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
     grants: list[Grant] = []
     dispatch, last = plan.dispatch, None
     try:
@@ -116,10 +147,14 @@ def _taken_back(state: State, taken: list[Undo]) -> bool:
     return False
 
 
-def fold(plan: Plan, events: Iterable[Event]) -> tuple[State, list[Grant]]:
-    """Fold a subject's events, given once each in canonical order; return the state and everything earned."""
+def fold(plan: Plan, events: Iterable[Event], clock: int | None = None) -> tuple[State, list[Grant]]:
+    """Fold a subject's events, given once each in canonical order; return the state and everything earned.
+
+    That includes what is earned at moments without an event, up to a clock (microseconds).
+    """
     state = start(plan)
-    return state, walk(plan, state, events)
+    grants = walk(plan, state, events)
+    return state, grants if clock is None else grants + reach(plan, state, clock)
 
 
 def _counts(state: State, event: Event, once: Once, base: str) -> bool:

@@ -7,7 +7,7 @@ listens to the types the version hears, and at an event that lies in the version
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,9 +18,20 @@ from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
 from dsl.local_time import Now, unit_now
 from dsl.memory import Spender
+from dsl.moments import moment_of
 from dsl.nodes.bound import Bound
-from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, start_lasts, teller
-from dsl.nodes.node import ALL, EVERYWHERE, Gate, Measure, Step, whole
+from dsl.nodes.compose import (
+    Within,
+    asked_by,
+    asker,
+    holds_at,
+    holds_in_unit,
+    lasting,
+    reach_of,
+    start_lasts,
+    teller,
+)
+from dsl.nodes.node import ALL, EVERYWHERE, Condition, Gate, Measure, Step, whole
 from dsl.nodes.over_groups import GroupsReached
 from dsl.nodes.streak import StreakReached
 from dsl.nodes.totals import Distinct, Reached, ReachedInUnit, Total
@@ -70,6 +81,8 @@ class Terms(msgspec.Struct, frozen=True):
     own: Callable[[], tuple[int, ...]]
     spender: Callable[[], Spender | None]
     decimal_traits: frozenset[str]
+    heard: Condition | None = None
+    """What tells whether an event was heard, where the condition holds before the first one and there is a moment."""
 
 
 class Judge:
@@ -83,15 +96,24 @@ class Judge:
         terms: Terms,
     ) -> None:
         self.ruling = ruling
+        self.slot = ruling.slot
         self.version = version
         self.built = built
         self.since = None if version.since is None else version.since.us
+        self.heard = terms.heard
         self.until = terms.until
         self.after = terms.after
         self.types = terms.types
         self._own = terms.own
         self.spender = terms.spender
+        self.moment = moment_of(version)
         self._who = None if version.where is None else compile_test(version.where, trait_getter(terms.decimal_traits))
+
+    def asked(self) -> Iterator[Aggregate]:
+        """Yield the aggregates that it looks at."""
+        yield from asked_by(self.built.node)
+        if self.heard is not None:
+            yield from asked_by(self.heard)
 
     def covers(self, at: int) -> bool:
         """Return whether the version is in effect at an instant."""
@@ -113,7 +135,7 @@ class Judge:
         return (
             f"{version.name.text} {tier} v{version.version} {self.since}..{self.until} "
             f"when {self.built.key} repeat {repeat} for {who} after {self.after} "
-            f"active {span} settle {settle} hears {sorted(self.types)}"
+            f"active {span} settle {settle} hears {sorted(self.types)}{'' if self.moment is None else ' moment'}"
         )
 
     @property
@@ -193,6 +215,45 @@ class Judge:
         """Return the groups of all versions of the ruling."""
         nodes = [judge.built.node for judge in self.ruling.judges]
         return [node.groups for node in nodes if isinstance(node, GroupsReached)]
+
+    def at_moment(self) -> Step:
+        """Return the judgement at the begin of the version: as an event would find it that matches nothing.
+
+        That event is the one of `dsl.moments`: it has no type, no user and no id.
+        """
+        slot, tier, repeat = self.ruling.slot, self.ruling.tier, self.version.repeat
+        name, version = self.version.name.text, self.version.version
+        settle = 0 if self.version.settle is None else self.version.settle.us
+        if isinstance(repeat, RepeatBy):
+            return self._by_value(-(2**63), 2**63, settle)
+        record = None if repeat is None else self._record()
+
+        def judge(state: State, event: Event) -> list[Grant] | None:
+            earned = state.earned.get(slot)
+            occurrence = self._open_at(state, earned, Now(event.at))
+            if occurrence is None or not self._admits(state, event):
+                return None
+            if self.heard is not None and not self.heard.holds(state):
+                return None
+            if earned is None:
+                earned = state.earned[slot] = Earned(Position(event.at, event.id), 1 if repeat is None else 0)
+            if record is not None:
+                record(state, earned, occurrence, event)
+            label = None if repeat is None else self._occurrence()(occurrence)
+            return [Grant(name, tier, label, version, event.at, event.id, settle)]
+
+        return judge
+
+    def _open_at(self, state: State, earned: Earned | None, now: Now) -> int | None:
+        """Return the open occurrence that holds in a moment between events, None if there is none."""
+        node, unit, clock = self.built.node, self.built.unit, self.built.clock
+        if unit is not None and clock is not None:
+            index = unit_now(clock, state, now, unit)
+            known = earned is not None and index in earned.units
+            return index if not known and holds_in_unit(node, state, now, unit, clock) else None
+        if (self.version.repeat is None and earned is not None) or not holds_at(node, state, now):
+            return None
+        return _next(state, self.ruling.slot)
 
     def rung(self) -> Rung | None:
         """Return which bound on which aggregate this is, where reaching it is all that it takes; None where it is not.

@@ -99,18 +99,26 @@ def by_subject(program: Program, events: Iterable[Event]) -> dict[Subject, list[
     return dict(subjects)
 
 
-def run(program: Program, events: Iterable[Event]) -> Outcome:
-    """Fold events that are given once each, in any order. The latest instant among them is the clock of `settle`."""
+def run(program: Program, events: Iterable[Event], until: int | None = None) -> Outcome:
+    """Fold events that are given once each, in any order.
+
+    The clock of moments and of `settle` is the latest instant among them, or `until` (microseconds).
+    """
     events = list(events)
-    clock = max((event.at for event in events), default=0)
+    clock = clock_of(events, until)
     unlocks: list[Unlock] = []
     states: dict[Subject, State] = {}
     for subject, heard in by_subject(program, events).items():
-        state, grants = fold(program.scopes[subject.scope], sorted(heard, key=canonical_order))
+        state, grants = fold(program.scopes[subject.scope], sorted(heard, key=canonical_order), clock)
         states[subject] = state
         unlocks.extend(shown(subject, grant) for grant in grants if grant.earned_at + grant.settle <= clock)
     unlocks.sort(key=lambda unlock: unlock.order)
     return Outcome(unlocks, states, suppressed(states))
+
+
+def clock_of(events: Iterable[Event], until: int | None = None) -> int:
+    """Return what the clock shows behind events, in microseconds: the latest instant among them, or `until`."""
+    return max((event.at for event in events), default=0) if until is None else until
 
 
 def suppressed(states: Mapping[Subject, State]) -> int:

@@ -496,14 +496,25 @@ class Expect(Node, frozen=True):
     progress: tuple[Number, Number] | None = None
 
 
+class Until(Node, frozen=True):
+    """`until INSTANT`: how far the clock of an example goes."""
+
+    at: Instant
+
+
 class Example(Node, frozen=True):
     """`example "..." { ... }`: lines in the order written."""
 
     title: str
-    lines: tuple[Given | Expect, ...]
+    lines: tuple[Given | Expect | Until, ...]
     each: ForEach | None = None
     open: bool = False
     """As of an achievement."""
+
+    @property
+    def until(self) -> Instant | None:
+        """How far the clock goes; None for the latest event."""
+        return next((line.at for line in self.lines if isinstance(line, Until)), None)
 
 
 Declaration = EventDecl | TraitsDecl | ListDecl | Achievement | Example

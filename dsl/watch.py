@@ -120,7 +120,12 @@ class Watch:
         self.judge = judge
         self.probe = probe
         self.types = types
+        self.slot, self.moment = judge.slot, judge.moment
         self.look: Look | None = None
+
+    def at_moment(self) -> Callable[[State, Event], None]:
+        """Return the look at the begin of the version."""
+        return self.stepper("")
 
     def stepper(self, event_type: str) -> Callable[[State, Event], None]:
         """See `Operation`."""

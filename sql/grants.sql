@@ -42,6 +42,8 @@ GRANT SELECT, INSERT ON event, event_subject, evaluation, dead_letter_user TO {w
 GRANT SELECT, INSERT, UPDATE (announced), DELETE ON correction TO {worker};
 GRANT SELECT, INSERT, UPDATE, DELETE ON progress, checkpoint, unlock, minute, worker TO {worker};
 GRANT SELECT, UPDATE ON partition, change TO {worker};
+GRANT SELECT ON rule_version TO {worker};
+GRANT SELECT, INSERT, UPDATE ON moment TO {worker};
 GRANT UPDATE (status, changed_at) ON aggregate TO {worker};
 GRANT DELETE ON event_subject TO {worker};
 GRANT SELECT, INSERT, UPDATE (died_again_as) ON dead_letter TO {worker};
@@ -70,7 +72,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON aggregate, progress, checkpoint, unlock, correction, dead_letter, dead_letter_user TO {operator};
 GRANT SELECT, DELETE ON revealed TO {operator};
 GRANT DELETE ON erasure TO {operator};
-GRANT SELECT, INSERT ON lifted_erasure TO {operator};
+GRANT SELECT, INSERT ON lifted_erasure, moment TO {operator};
 GRANT SELECT, INSERT, UPDATE, DELETE ON pack, packed_id, packed_member TO {operator};
 GRANT SELECT, INSERT, DELETE ON packing TO {operator};
 GRANT SELECT, UPDATE ON archive TO {operator};
@@ -81,8 +83,8 @@ GRANT EXECUTE ON FUNCTION overtaken TO {operator};
 GRANT EXECUTE ON FUNCTION keep_revealed TO {operator};
 
 -- `ach progress`, `unlocks`, `explain`, `digest`; people with a SQL client. No dead letters: they hold what others sent.
-GRANT SELECT ON event, event_subject, pack, packed_member, progress, checkpoint, unlock, evaluation, change, rule_version,
-    erasure, revealed, minute, v_unlock, v_event TO {reader};
+GRANT SELECT ON event, event_subject, pack, packed_member, progress, checkpoint, unlock, evaluation, change, moment,
+    rule_version, erasure, revealed, minute, v_unlock, v_event TO {reader};
 
 -- `ach serve`: `keep_revealed` is for `reveal = true`.
 GRANT SELECT ON event, event_subject, pack, packed_member, progress, unlock, evaluation, rule_version, erasure, revealed,

@@ -111,15 +111,14 @@ CREATE TABLE unlock (
     CONSTRAINT unlock_published_when_granted CHECK (published_at IS NULL OR granted_at IS NOT NULL),
     CONSTRAINT unlock_contested_when_granted CHECK (contested_at IS NULL OR granted_at IS NOT NULL),
     CONSTRAINT unlock_reward_is_object CHECK (jsonb_typeof(reward) = 'object'),
-    CONSTRAINT unlock_by_hand_stands CHECK (
-        CASE WHEN by_hand THEN granted_at IS NOT NULL AND contested_at IS NULL ELSE event_id <> '' END),
+    CONSTRAINT unlock_by_hand_stands CHECK (NOT by_hand OR (granted_at IS NOT NULL AND contested_at IS NULL)),
     CONSTRAINT unlock_revision_positive CHECK (revision >= 1),
     CONSTRAINT unlock_origin CHECK (origin IN ('live', 'backfill', 'settled', 'replayed', 'by_hand'))
 );
 COMMENT ON TABLE unlock IS 'The outcome, one row per grant, and its own outbox: published_at is null until it is announced.';
 COMMENT ON COLUMN unlock.unlock_id IS 'A hash of the key alone: stable over replays, the id of the announcement.';
 COMMENT ON COLUMN unlock.event_id IS
-    'The event that earned it; empty where an operator granted it and no event supports it.';
+    'The event that earned it; empty where it was earned at the begin of a version, at earned_at, or where an operator granted it and no event supports it.';
 COMMENT ON COLUMN unlock.settles_at IS 'Where the achievement settles: not granted before this instant.';
 COMMENT ON COLUMN unlock.granted_at IS 'When it was given; never moves. Null while it settles.';
 COMMENT ON COLUMN unlock.contested_at IS 'Since when late evidence no longer supports it.';
@@ -282,6 +281,26 @@ COMMENT ON COLUMN change.waits_for IS 'Why the build rests at the moment; empty 
 CREATE UNIQUE INDEX change_one_pending ON change ((true)) WHERE state = 'pending';
 CREATE UNIQUE INDEX change_one_building ON change ((true)) WHERE state IN ('building', 'paused');
 CREATE INDEX change_of_epoch ON change (epoch);
+
+CREATE TABLE moment (
+    at         timestamptz NOT NULL,
+    looks      integer NOT NULL DEFAULT 0,
+    builder    text NOT NULL DEFAULT '',
+    beat_at    timestamptz NOT NULL,
+    scope      text COLLATE "C" NOT NULL DEFAULT '',
+    tenant_id  text COLLATE "C" NOT NULL DEFAULT '',
+    subject    text COLLATE "C" NOT NULL DEFAULT '',
+    subjects   bigint NOT NULL DEFAULT 0,
+    ended_at   timestamptz,
+    CONSTRAINT moment_pkey PRIMARY KEY (at),
+    CONSTRAINT moment_looks CHECK (looks BETWEEN 0 AND 2)
+);
+COMMENT ON TABLE moment IS 'When versions of rules began: whether all subjects were judged then, which workers do once the clock is there.';
+COMMENT ON COLUMN moment.looks IS 'How often all subjects were looked at: a second time, for what workers with a slow clock did meanwhile.';
+COMMENT ON COLUMN moment.builder IS 'The process that looks at them.';
+COMMENT ON COLUMN moment.beat_at IS 'When that process last wrote here, by the clock of the database: after a while, any worker takes over.';
+COMMENT ON COLUMN moment.scope IS 'With tenant_id and subject the last subject that was looked at.';
+COMMENT ON COLUMN moment.subjects IS 'Subjects that have earned something then.';
 
 CREATE TABLE rule_version (
     achievement text COLLATE "C" NOT NULL,

@@ -20,6 +20,7 @@ from uuid import uuid4
 import anyio
 import structlog
 
+from worker.admin.moments import Moments
 from worker.admin.successor import Successor
 from worker.broker.error_text import Kind as ErrorKind
 from worker.broker.pull import HEARTBEAT_SECONDS
@@ -242,6 +243,7 @@ class Worker:
         self._standby = Standby(store, lag=broker.backlog)
         self._in_force = in_force = InForce(partial(load_deployed, store, settings, self._standby.sets))
         self._successor = Successor(store, settings, self._standby, now=now, granted=self._outbox_relay.wake)
+        self._moments = Moments(store, settings, self._standby, now=now, granted=self._outbox_relay.wake)
         stats.minutes.prefix = settings.input_prefix
         stats.minutes.tenants.most = settings.metrics_tenants
         identity = uuid4()
@@ -289,6 +291,7 @@ class Worker:
             beside.start_soon(self._book.run)
             beside.start_soon(self._standby.run)
             beside.start_soon(self._successor.run)
+            beside.start_soon(self._moments.run)
             beside.start_soon(self._batch_log.run)
             if check is not None:
                 beside.start_soon(self._check_again, check)
@@ -413,9 +416,10 @@ class Worker:
         await member.leave()
 
     async def _is_done(self) -> bool:
-        """Return whether every message is acknowledged, by the broker's own count, and every unlock announced."""
+        """Return whether all messages are acknowledged, all moments judged, and all unlocks announced."""
         try:
-            return not await self._broker.backlog() and await self._outbox_relay.is_empty()
+            caught_up = not await self._broker.backlog() and await self._moments.are_judged()
+            return caught_up and await self._outbox_relay.is_empty()
         except (BrokerAwayError, UnavailableError):
             return False
 

@@ -14,6 +14,7 @@ from dsl.advice.copies import advise_on_copies
 from dsl.advice.covered import advise_on_examples
 from dsl.advice.dates import advise_on_dates
 from dsl.advice.filters import advise_on_filters
+from dsl.advice.groups import advise_on_groups
 from dsl.advice.memory import advise_on_memory
 from dsl.advice.redundant import advise_on_parts
 from dsl.advice.rulebook import Rulebook
@@ -63,6 +64,7 @@ def advise(files: Sequence[File], rules: Rules, today: str | None = None) -> lis
         advise_on_length,
         advise_on_examples,
         advise_on_traps,
+        advise_on_groups,
         advise_on_copies,
     ):
         advice(book, problems)

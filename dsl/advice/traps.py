@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from dsl.advice.groups import weeks_with_days
 from dsl.analyze import patterns, whens
 from dsl.calendar import WEEKDAYS
 from dsl.check.filters import refs
@@ -146,8 +147,9 @@ def _days_off(node: Streak, report: Report) -> None:
 
 def _weeks(node: Streak, days: AbstractSet[str] | None) -> str:
     wanted = 5 if days is None else len(days)
-    text = f"count(event={pattern(node.event)}, distinct=at.date, per=week, >= {wanted})"
-    return f"without `grace`, count the days of a week; write: {text}"
+    weeks = max(1, -(-int(node.cmp.bound) // wanted))
+    text = condition(weeks_with_days(node, node.event, wanted, replace(node.cmp, bound=weeks)))
+    return f"count the days of each week; write: {text}"
 
 
 def _asks_weekday(where: Predicate) -> bool:

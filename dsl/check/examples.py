@@ -9,7 +9,7 @@ import msgspec
 
 from dsl.payload import Fault, Reader
 from dsl.source import Span
-from dsl.syntax import Expect, Given
+from dsl.syntax import Expect, Given, Until
 
 if TYPE_CHECKING:
     from dsl.check.conditions import Conditions
@@ -34,6 +34,7 @@ class Examples:
     def check(self, example: Example, source: Source, conditions: Conditions, report: Report) -> None:
         """Check one example."""
         count = 0
+        self._until(example, report)
         for line in example.lines:
             match line:
                 case Given():
@@ -43,6 +44,19 @@ class Examples:
                     self._given(line, source, conditions, report)
                 case Expect():
                     conditions.target(line.target.achievement, line.target.tier)
+                case Until():
+                    pass
+
+    @staticmethod
+    def _until(example: Example, report: Report) -> None:
+        """Check that the clock goes to one instant, and no event lies behind it."""
+        untils = [line for line in example.lines if isinstance(line, Until)]
+        for line in untils[1:]:
+            report.error("ACH414", line.span, "the clock of an example goes up to one instant", "leave one `until`")
+        lasts = [_last(line) for line in example.lines if isinstance(line, Given)]
+        if untils and lasts and max(lasts) > untils[0].at.us:
+            message, hint = "an event of the example lies behind this instant", "name a later instant, or leave it out"
+            report.error("ACH414", untils[0].span, f"{message}: the clock cannot stop before it", hint)
 
     def _given(self, line: Given, source: Source, conditions: Conditions, report: Report) -> None:
         if line.times < 1:
@@ -59,6 +73,11 @@ class Examples:
         if event not in self._readers:
             self._readers[event] = Reader(self._names.events[event])
         return self._readers[event]
+
+
+def _last(line: Given) -> int:
+    """Return the instant of the last event of a line, in microseconds."""
+    return line.at.us + max(0, line.times - 1) * (0 if line.every is None else line.every.us)
 
 
 def _first(value: Json) -> Json:

@@ -14,10 +14,11 @@ from dsl.compile import scope_of
 from dsl.explain.clauses import requirements
 from dsl.explain.evidence import evidence
 from dsl.explain.occurrences import MeantError, meant
-from dsl.explain.recorder import Recorder
-from dsl.explain.shape import Explanation, Had
+from dsl.explain.recorder import Noted, Recorder
+from dsl.explain.shape import Did, Explanation, Had
 from dsl.explain.story import Folded, Story, Title, place
 from dsl.explain.ties import ties
+from dsl.moments import at_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,6 +74,12 @@ def _explained(story: Story, asked: Asked, recorder: Recorder, seen: Folded, gra
     part = recorder.shown or recorder.part(seen.state)
     facts = requirements(watch, story.rules, seen.state, aim.now)
     noted = recorder.concerned(seen.state) if grant is None else evidence(story, grant, recorder, seen.firsts)
+    earned_by = None if grant is None else grant.event_id
+    if grant is not None and at_moment(grant) and (last := _last_heard(story, watch, grant)) is not None:
+        earned_by = last.id
+        if earned_by not in {each.event.id for each in noted}:
+            text = f"is the last one before version {grant.version} began"
+            noted = sorted([*noted, Noted(place(last), last, [Did("", "other", text)])], key=lambda each: each.position)
     return Explanation(
         tenant_id=asked.tenant,
         scope=story.scope,
@@ -84,7 +91,8 @@ def _explained(story: Story, asked: Asked, recorder: Recorder, seen: Folded, gra
         now=format_instant(asked.now),
         outcome=_outcome(grant, asked.now),
         earned_at=None if grant is None else format_instant(grant.earned_at),
-        earned_by=None if grant is None else grant.event_id,
+        earned_by=earned_by,
+        at_begin=grant is not None and at_moment(grant),
         settles_at=None if grant is None or not grant.settle else format_instant(grant.earned_at + grant.settle),
         when=part,
         requirements=facts,
@@ -93,6 +101,13 @@ def _explained(story: Story, asked: Asked, recorder: Recorder, seen: Folded, gra
         had=[Had(one.occurrence, one.version, format_instant(one.earned_at)) for one in grants],
         ties=ties(story, aim, grants),
     )
+
+
+def _last_heard(story: Story, watch: Watch, grant: Grant) -> Event | None:
+    """Return the last event before a moment that the version has heard."""
+    before = (event for event in story.events if event.at < grant.earned_at)
+    heard = (event for event in before if event.type in watch.judge.types and watch.probe.sees(event))
+    return max(heard, key=place, default=None)
 
 
 def _outcome(grant: Grant | None, now: int) -> Outcome:

@@ -13,6 +13,7 @@ from dsl.explain.missing import Broken, Closest, History, Moment, missing
 from dsl.explain.shape import Did, Happened, Part, Progress
 from dsl.filters import pattern_types
 from dsl.local_time import Now, alike, unit_now
+from dsl.moments import now_at
 from dsl.nodes.compose import reach_of
 from dsl.nodes.node import BEGINNING, EVERYWHERE, Reach
 from dsl.progress import State
@@ -95,12 +96,12 @@ class Recorder:
 
     def look(self, state: State, event: Event, position: Position) -> None:
         """See what an event did, and whether the parts hold now."""
-        now = Now(event.at, event)
+        now = now_at(event)
         unit, reach = self._unit(state, now), self._reach(state, now)
         course = self._courses[unit]
         held, found, units = len(course.held), list[Did](), dict[str, int]()
         for path, probe in self.paths:
-            found.extend(self._look(path, probe, Glance(state, now, reach, course)))
+            found.extend(self._look(path, probe, Glance(state, now, reach, course, event)))
             if isinstance(probe.tree, Streak) and not is_grouped(probe.tree):
                 self._look_at_units(path, probe, state, event, units)
         if len(course.held) > held and not found:
@@ -109,12 +110,11 @@ class Recorder:
             self._aimed(state, now)
             if not found:
                 found.append(Did("", "other", "meets the last requirement outside the `when`"))
-        if found:
+        if found and event.id:
             self.noted.append(Noted(position, event, found, units))
 
     def _look(self, path: str, probe: Probe, glance: Glance) -> Iterator[Did]:
-        key, (state, now, reach, course) = id(probe), glance
-        event = glance.event
+        key, (state, now, reach, course, event) = id(probe), glance
         before = course.before.get(key) or probe.measure(State(), now, reach)
         after = course.before[key] = probe.measure(state, now, reach)
         if probe.full(state, now, reach):
@@ -142,7 +142,7 @@ class Recorder:
         """Note the unit of a streak in which an event falls, and the first one of the run that makes it hold."""
         if matches(probe, state, event):
             units[path] = unit_of(probe, state, event)
-        start, first = probe.start(state, Now(event.at, event)), first_unit(probe, state)
+        start, first = probe.start(state, now_at(event)), first_unit(probe, state)
         if start is not None and first is not None and self._starts.get(id(probe)) != start:
             self._starts[id(probe)] = start
             self.first[path] = first
@@ -234,19 +234,13 @@ class Recorder:
 
 
 class Glance(NamedTuple):
-    """What a part is looked at with: the state, the moment, what lies within reach, and what was seen before."""
+    """What a part is looked at with: the state, the moment, what lies within reach, what was seen before, the event."""
 
     state: State
     now: Now
     reach: Reach
     course: Course
-
-    @property
-    def event(self) -> Event:
-        """The event at which it is looked at."""
-        if self.now.event is None:
-            raise TypeError(self.now)
-        return self.now.event
+    event: Event
 
 
 class Standing(NamedTuple):

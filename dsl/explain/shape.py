@@ -104,14 +104,17 @@ class Explanation(msgspec.Struct, frozen=True):
     outcome: Outcome
     earned_at: str | None
     earned_by: str | None
-    """The id of the event that earned it."""
+    """The id of the event that earned it; at the begin of a version, of the last event before that it has heard."""
+    at_begin: bool
+    """Whether it was earned at the begin of the version, on the events before, and by no event."""
     settles_at: str | None
     when: Part
     requirements: list[Requirement]
     missing: list[str]
     """Everything that is missing, a step a line; empty once earned."""
     events: list[Happened]
-    """Once earned: the events that alone would have earned it at the same event; the last one is that event.
+    """Once earned: the events that alone would have earned it at the same event; the last one is that event. What was
+    earned at the begin of a version has those before it that would have earned it then.
 
     Else: all that concerned it since it began.
     """

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.event import Event, Position
 from dsl.explain.occurrences import Known
-from dsl.fold import start, step
+from dsl.fold import reach, start, step
 from dsl.local_time import Now, unit_now
 from dsl.outcome import full_name
-from dsl.progress import Grant
 from dsl.syntax import RepeatEach
 from dsl.watch import only, watched
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from dsl.explain.occurrences import Meant
     from dsl.explain.recorder import Recorder
     from dsl.judge import Ruling
-    from dsl.progress import State
+    from dsl.progress import Grant, State
     from dsl.schema import Rules
     from dsl.watch import Look, Watch
 
@@ -74,6 +73,7 @@ class Story:
         self.scope = scope
         self.title = title
         self.events = events
+        self._now = -(2**63)
         self.watched = watched(self.rules, scope)
         self.ruling: Ruling = next(
             ruling
@@ -85,22 +85,23 @@ class Story:
     def known(self, now: int) -> Known:
         """Fold everything: the grants by `now`, and the last event in each unit of `repeat every`."""
         last: dict[int, Event] = {}
+        self._now = now
         for watch in self.watches:
             watch.look = _calendar(watch, last)
-        folded = self.fold()
+        folded = self.fold(self.events)
         for watch in self.watches:
             watch.look = None
         return Known(folded.grants, folded.state, now, last)
 
-    def fold(self, events: Iterable[Event] | None = None) -> Folded:
-        """Fold all events, or some of them."""
-        return self._fold(self.events if events is None else events, None)
+    def fold(self, events: Iterable[Event], clock: int | None = None) -> Folded:
+        """Fold some of the events, and moments up to a clock; without one, up to when all was known."""
+        return self._fold(events, self._now if clock is None else clock, None)
 
     def look(self, recorder: Recorder) -> Folded:
         """Fold the events up to what a recorder aims at, and let it look."""
         aim = recorder.aim
         until = Position(aim.now, LAST if aim.event is None else aim.event)
-        folded = self._fold((event for event in self.events if place(event) <= until), recorder)
+        folded = self._fold((event for event in self.events if place(event) <= until), aim.now, recorder)
         recorder.watch.look = None
         return folded
 
@@ -112,23 +113,29 @@ class Story:
         coming = [watch for watch in self.watches if watch.judge.since is not None and watch.judge.since > aim.now]
         return [*in_effect, *coming, self.watches[-1]][0]
 
-    def _fold(self, events: Iterable[Event], recorder: Recorder | None) -> Folded:
+    def _fold(self, events: Iterable[Event], clock: int, recorder: Recorder | None) -> Folded:
         plan = self.watched.plan
-        state, found = start(plan), list[Grant]()
-        firsts: dict[Title, Grant] = {}
+        folded = Folded(start(plan), [], {})
         for event in events:
-            copies = state.suppressed
-            grants = step(plan, state, event)
-            for grant in grants:
-                firsts.setdefault(Title(grant.achievement, grant.tier), grant)
-            mine = [grant for grant in grants if Title(grant.achievement, grant.tier) == self.title]
-            found.extend(mine)
-            if recorder is not None:
-                if state.suppressed > copies:
-                    recorder.suppressed(self.rules, event)
-                if mine and event.id != recorder.aim.event and self.repeats_each:
-                    recorder.reset()
-        return Folded(state, found, firsts)
+            self._take(folded, reach(plan, folded.state, event.at), "", recorder)
+            copies = folded.state.suppressed
+            self._take(folded, step(plan, folded.state, event), event.id, recorder)
+            if recorder is not None and folded.state.suppressed > copies:
+                recorder.suppressed(self.rules, event)
+        self._take(folded, reach(plan, folded.state, clock), "", recorder)
+        return folded
+
+    def _take(self, folded: Folded, grants: Iterable[Grant], event_id: str, recorder: Recorder | None) -> None:
+        """Note what an event has earned, or a moment before it."""
+        mine: list[Grant] = []
+        for grant in grants:
+            title = Title(grant.achievement, grant.tier)
+            folded.firsts.setdefault(title, grant)
+            if title == self.title:
+                mine.append(grant)
+        folded.grants.extend(mine)
+        if recorder is not None and mine and event_id != recorder.aim.event and self.repeats_each:
+            recorder.reset()
 
     @property
     def repeats_each(self) -> bool:
@@ -140,5 +147,6 @@ class Story:
 
         For `repeat each`, its number differs, because earlier occurrences are not among them.
         """
-        found = [each for each in self.fold(events).grants if self.repeats_each or each.occurrence == grant.occurrence]
+        grants = self.fold(events, grant.earned_at).grants
+        found = [each for each in grants if self.repeats_each or each.occurrence == grant.occurrence]
         return bool(found) and (grant in found or found[0]._replace(occurrence=grant.occurrence) == grant)

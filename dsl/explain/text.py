@@ -56,7 +56,8 @@ def headline(story: Explanation) -> str:
         return f"{who} has not earned {what} yet, as of {_instant(story.now)}: {far}"
     settles = "" if story.settles_at is None else f", announced from {_instant(story.settles_at)} on"
     word = "has" if story.outcome == "earned" else "will have"
-    return f"{who} {word} {what} (version {story.version}), earned at {_instant(story.earned_at)}{settles}"
+    begin = f", at the beginning of version {story.version}" if story.at_begin else ""
+    return f"{who} {word} {what} (version {story.version}), earned at {_instant(story.earned_at)}{begin}{settles}"
 
 
 def _far(progress: Progress) -> str:

@@ -25,6 +25,7 @@ from dsl.syntax import (
     CountGroups,
     EventDecl,
     Example,
+    Expect,
     Extreme,
     Given,
     ListDecl,
@@ -299,7 +300,7 @@ class _Finder:
                 self._add(line.event.span, Symbol(Kind.EVENT, line.event.text))
                 for span, key in _keys(self._source, line) if line.payload else ():
                     self._fields(span, key, (line.event.text,))
-            else:
+            elif isinstance(line, Expect):
                 self._target(line.target.achievement, line.target.tier)
 
 

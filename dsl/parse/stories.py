@@ -13,7 +13,7 @@ from dsl.diagnostics import nearest
 from dsl.parse.operators import split
 from dsl.parse.reading import Mark, error
 from dsl.source import Span
-from dsl.syntax import Duration, Expect, Given, Instant, Literal, Name, Target
+from dsl.syntax import Duration, Expect, Given, Instant, Literal, Name, Target, Until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 AT: Final = "at INSTANT USER EVENT { ... } [times N every DURATION] [tenant T] [id ID]"
 EXPECT: Final = "expect USER [not] NAME[.TIER] [occurrence X] [at INSTANT] [progress C/T]"
+
+UNTIL: Final = "until INSTANT"
+_FORMS: Final = {"at": AT, "expect": EXPECT, "until": UNTIL}
 
 
 class Payload(NamedTuple):
@@ -85,10 +88,10 @@ def words(piece: Piece) -> str:
             return "`{`"
 
 
-def read_lines(pieces: tuple[Piece, ...]) -> tuple[Given | Expect, ...]:
+def read_lines(pieces: tuple[Piece, ...]) -> tuple[Given | Expect | Until, ...]:
     """Read the lines; report each line with an error and continue with the next one."""
     cursor = Cursor(pieces)
-    lines: list[Given | Expect] = []
+    lines: list[Given | Expect | Until] = []
     while cursor.peek() is not None:
         start = cursor.at
         try:
@@ -99,14 +102,22 @@ def read_lines(pieces: tuple[Piece, ...]) -> tuple[Given | Expect, ...]:
     return tuple(lines)
 
 
-def _line(cursor: Cursor) -> Given | Expect:
+def _line(cursor: Cursor) -> Given | Expect | Until:
     if cursor.next_is("at"):
         return _given(cursor)
     if cursor.next_is("expect"):
         return _expect(cursor)
+    if cursor.next_is("until"):
+        return _until(cursor)
     piece = cursor.peek()
-    guess = nearest(piece.text, ("at", "expect")) if isinstance(piece, Name) else None
-    raise cursor.fail("a line that begins with `at` or `expect`", EXPECT if guess == "expect" else AT)
+    guess = nearest(piece.text, tuple(_FORMS)) if isinstance(piece, Name) else None
+    raise cursor.fail("a line that begins with `at`, `expect` or `until`", _FORMS[guess or "at"])
+
+
+def _until(cursor: Cursor) -> Until:
+    start = _span(cursor.take()).start
+    at = _instant(cursor, UNTIL)
+    return Until(at=at, span=Span(start, at.span.end))
 
 
 def _skip_to_line(cursor: Cursor) -> None:
@@ -116,6 +127,8 @@ def _skip_to_line(cursor: Cursor) -> None:
 
 def _begins_line(cursor: Cursor) -> bool:
     if cursor.next_is("at"):
+        return isinstance(cursor.peek(1), Instant)
+    if cursor.next_is("until"):
         return isinstance(cursor.peek(1), Instant)
     return cursor.next_is("expect") and isinstance(cursor.peek(1), Name | Literal)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsl.outcome import run
+from dsl.outcome import clock_of, run
 from dsl.story.arrival import Arrival, reordered
 from dsl.story.expecting import check, expected
-from dsl.story.given import TENANT, GivenEvents
+from dsl.story.given import TENANT, GivenEvents, until_of
 from dsl.story.verdict import Failure, Verdict
 from dsl.syntax import Expect
 
@@ -31,8 +31,8 @@ def run_example(rules: Rules, program: Program, source: Source, example: Example
     events = tuple(given.events())
     if given.failures:
         return Verdict(source, example, tuple(given.failures), events)
-    outcome = run(program, events)
-    clock = max((event.at for event in events), default=0)
+    until = until_of(example)
+    outcome, clock = run(program, events, until), clock_of(events, until)
     for line in example.lines:
         if isinstance(line, Expect):
             got = check(program, outcome, clock, line)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dsl.event import Position
-from dsl.fold import fold, start, step
-from dsl.outcome import Subject, canonical_order, shown
+from dsl.fold import fold, reach, start, step
+from dsl.outcome import Subject, canonical_order, clock_of, shown
+from dsl.story.given import until_of
 from dsl.story.verdict import Failure
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def reordered(
     program: Program, events: Sequence[Event], outcome: Outcome, source: Source, example: Example
 ) -> Iterator[Failure]:
     """Yield a failure if the unlocks differ in another arrival order."""
-    clock = max((event.at for event in events), default=0)
+    until = until_of(example)
+    clock = clock_of(events, until)
     for size in _BATCHES:
         for way, arriving in (("duplicated", _doubled(events)), ("shuffled", _shuffled(events, size))):
             arrival = Arrival(program)
@@ -73,6 +75,8 @@ class Arrival:
         self.history: dict[Subject, list[Event]] = {}
         self.states: dict[Subject, State] = {}
         self.grants: dict[Subject, list[Grant]] = {}
+        self.clock = -(2**63)
+        """The latest instant that was seen: moments up to it are judged."""
 
     def take(self, batch: Sequence[Event]) -> None:
         """Take one batch; events already known are dropped."""
@@ -85,6 +89,14 @@ class Arrival:
                 touched.setdefault(Subject(event.tenant, scope, name), []).append(seen)
         for subject, events in touched.items():
             self._advance(subject, sorted(events, key=canonical_order))
+        self.reach(max((event.at for event in batch), default=self.clock))
+
+    def reach(self, clock: int) -> None:
+        """Let the clock reach an instant (microseconds): moments up to it are judged for every subject."""
+        self.clock = max(self.clock, clock)
+        for subject, state in self.states.items():
+            if more := reach(self.program.scopes[subject.scope], state, self.clock):
+                self.grants.setdefault(subject, []).extend(more)
 
     def _advance(self, subject: Subject, events: Sequence[Event]) -> None:
         plan = self.program.scopes[subject.scope]
@@ -100,7 +112,8 @@ class Arrival:
             self.grants.setdefault(subject, []).extend(step(plan, state, event))
 
     def unlocks(self, clock: int) -> list[Unlock]:
-        """Return the supported unlocks so far, in order; `clock` (microseconds) is that of `settle`."""
+        """Return the supported unlocks so far, in order; `clock` (microseconds) is that of moments and of `settle`."""
+        self.reach(clock)
         found = [
             shown(subject, grant)
             for subject, grants in self.grants.items()

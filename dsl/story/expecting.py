@@ -48,7 +48,7 @@ def check(program: Program, outcome: Outcome, clock: int, line: Expect) -> str |
         return _listed(found)
     standing = next(standings_of(program, outcome, clock, line), None)
     if standing is not None and standing.earned:
-        return "it is earned but waits for its `settle`: add a later event to the example"
+        return "it is earned but waits for its `settle`: add a later event, or `until` a later instant"
     return "it was not earned" if standing is None else f"it was not earned; progress {_progress(standing)}"
 
 

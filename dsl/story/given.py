@@ -24,6 +24,11 @@ TENANT: Final = "example"
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 
 
+def until_of(example: Example) -> int | None:
+    """Return the instant up to which an example's clock goes, in microseconds; None for its latest event."""
+    return None if example.until is None else example.until.us
+
+
 class GivenEvents:
     """Turns the `at` lines of an example into events, and keeps what is wrong with them."""
 

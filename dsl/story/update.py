@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.outcome import full_name, run
+from dsl.outcome import clock_of, full_name, run
 from dsl.source import Span
 from dsl.story.expecting import meant, standings_of
+from dsl.story.given import until_of
 from dsl.syntax import Expect
 from dsl.values import canonical_number, canonical_text
 
@@ -38,7 +39,7 @@ def corrections(program: Program, verdict: Verdict) -> list[Correction]:
     """Return the changes that make an example expect the actual result; none if its events are invalid."""
     if any(failure.line is None for failure in verdict.failures):
         return []
-    outcome = run(program, verdict.events)
+    outcome = run(program, verdict.events, until_of(verdict.example))
     found = [
         Correction(failure.span, _observed(program, verdict, outcome, failure.line))
         for failure in verdict.failures
@@ -79,7 +80,7 @@ def _observed(program: Program, verdict: Verdict, outcome: Outcome, line: Expect
 
 def _progress(program: Program, verdict: Verdict, outcome: Outcome, line: Expect) -> str | None:
     """Return the progress that there is, None where `not` says as much."""
-    clock = max((event.at for event in verdict.events), default=0)
+    clock = clock_of(verdict.events, until_of(verdict.example))
     standing = None if line.occurrence is not None else next(standings_of(program, outcome, clock, line), None)
     if standing is None:
         return None if line.progress is None else f"0/{canonical_number(line.progress[1])}"

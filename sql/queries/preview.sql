@@ -38,6 +38,25 @@ FROM unlock
 WHERE scope = :scope AND (achievement, tier) IN (SELECT * FROM unnest(:keys.achievement::text[], :keys.tier::text[]))
 ORDER BY tenant_id, subject, achievement, tier, occurrence;
 
+-- name: unlocks_without_events
+-- Those of users that have no event of some types; seldom any.
+SELECT
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    granted_at, contested_at, revoked_at, by_hand
+FROM unlock
+WHERE scope = 'user' AND (achievement, tier) IN (SELECT * FROM unnest(:keys.achievement::text[], :keys.tier::text[]))
+    AND NOT EXISTS (
+        SELECT FROM event
+        WHERE event.tenant_id = unlock.tenant_id AND event.user_id = unlock.subject
+            AND event_type = ANY (:types::text[]))
+    AND NOT EXISTS (
+        SELECT FROM pack
+        WHERE pack.tenant_id = unlock.tenant_id AND pack.user_id = unlock.subject AND types && :types::text[])
+ORDER BY tenant_id, subject, achievement, tier, occurrence;
+
+-- name: count_states
+SELECT count(*) FROM progress WHERE scope = :scope;
+
 -- name: unlocks_as_they_are
 -- As `unlocks_of_subjects`, without locks.
 -- use stored_unlocks_of_asked

@@ -164,6 +164,17 @@ WHERE scope = :scope AND stamp <> :stamp
 ORDER BY tenant_id, subject
 LIMIT :limit;
 
+-- name: states_before
+-- In pages by key: states whose mark lies before an instant, with the events that their users have had since.
+SELECT tenant_id, subject, stamp, state,
+    -- use unsaved_events
+    AS unsaved
+FROM progress
+WHERE scope = :scope AND mark_at < :until
+    AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
+ORDER BY tenant_id, subject
+LIMIT :limit;
+
 -- name: states_marked_by_types
 -- In pages by key: subjects with a state of another plan whose mark is an event of some types, or is archived, which no
 -- mark of a user is.
@@ -202,7 +213,8 @@ FROM (
         SELECT DISTINCT tenant_id, subject
         FROM unlock
         WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
-            AND contested_at IS NULL AND revoked_at IS NULL AND event_id <> ''
+            AND contested_at IS NULL AND revoked_at IS NULL
+            AND (event_id <> '' OR NOT by_hand OR earned_at <> granted_at)
             AND achievement || '.' || tier = ANY (:judged::text[])
             AND NOT EXISTS (
                 SELECT FROM progress
@@ -221,7 +233,8 @@ SELECT DISTINCT unlock.tenant_id, unlock.subject
 FROM unlock
 JOIN progress ON progress.tenant_id = unlock.tenant_id AND progress.scope = :scope AND progress.subject = unlock.subject
 WHERE unlock.scope = :scope AND stamp <> :stamp
-    AND contested_at IS NULL AND revoked_at IS NULL AND event_id <> ''
+    AND contested_at IS NULL AND revoked_at IS NULL
+    AND (event_id <> '' OR NOT by_hand OR earned_at <> granted_at)
     AND achievement || '.' || tier = ANY (:judged::text[])
     AND (unlock.tenant_id, unlock.scope, unlock.subject) > (:after_tenant, :scope, :after_subject)
 ORDER BY unlock.tenant_id, unlock.subject
@@ -281,7 +294,8 @@ WHERE progress.stamp IS DISTINCT FROM :stamp;
 
 -- name: unmoved_subjects
 -- Under the lock of their partition: which subjects still have the row that was read, or still none (`version` 0). A user
--- without a row may have been erased: the event `witness` tells, or one that is archived, whichever that is.
+-- without a row may have been erased: the event `witness` tells, or one that is archived, whichever that is; or the
+-- tombstone, where that is the event of another.
 SELECT asked.n
 FROM unnest(:tenant_ids::text[], :subjects::text[], :versions::bigint[], :witnesses::text[]) WITH ORDINALITY
     AS asked (tenant_id, subject, version, witness, n)
@@ -298,7 +312,9 @@ WHERE coalesce(progress.xmin::text::bigint, 0) = asked.version
             ORDER BY event.event_id, event.tenant_id
             LIMIT 1
         ) AS found
-        WHERE found.event_id = asked.witness AND found.tenant_id = asked.tenant_id));
+        WHERE found.event_id = asked.witness AND found.tenant_id = asked.tenant_id))
+    AND (asked.version <> 0 OR :scope <> 'user' OR NOT EXISTS (
+        SELECT FROM erasure WHERE erasure.tenant_id = asked.tenant_id AND erasure.user_id = asked.subject));
 
 -- name: place_void_states
 -- Rows that no rules have folded, for subjects that have none: what touches them meanwhile writes or deletes the row.

@@ -7,7 +7,7 @@ SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at,
     contested_at IS NOT NULL OR revoked_at IS NOT NULL AS contested
 FROM unlock
-WHERE (settles_at IS NULL OR settles_at <= :clock) AND event_id <> ''
+WHERE (settles_at IS NULL OR settles_at <= :clock) AND (event_id <> '' OR NOT by_hand OR earned_at <> granted_at)
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: all_progress
@@ -22,7 +22,7 @@ ORDER BY tenant_id, scope, subject;
 -- For a comparison with the events; without locks.
 SELECT
     unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, version, earned_at, settles_at,
-    event_id <> '' AS by_events, contested_at IS NOT NULL AS contested, revoked_at IS NOT NULL AS revoked
+    event_id <> '' OR NOT by_hand OR earned_at <> granted_at AS by_events, contested_at IS NOT NULL AS contested, revoked_at IS NOT NULL AS revoked
 FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
 JOIN unlock
     ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject

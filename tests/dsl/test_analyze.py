@@ -138,13 +138,6 @@ CASES: Final = (
     ),
     Case(
         Kind.ONCE_PER_BEGIN,
-        ONCE + "achievement x { when count(event=a, >= 9) }\n"
-        "achievement x version 2 from 2026-05-01T00:00:00Z { when count(event=a, >= 1) }",
-        (("a", "2026-05-01T00:05:00Z", {}), ("a", "2026-04-30T23:58:00Z", {})),
-        "2026-05-01T00:00:00Z",
-    ),
-    Case(
-        Kind.ONCE_PER_BEGIN,
         ONCE + "achievement y { when count(event=a, >= 1) }\n"
         "achievement x { when unlocked(y) active 2026-05-01T00:00:00Z .. }",
         (("a", "2026-05-01T00:05:00Z", {}), ("a", "2026-04-30T23:58:00Z", {})),

@@ -87,6 +87,7 @@ def test_the_shape_in_json(rules: RuleSet) -> None:
         "outcome": "not yet",
         "earned_at": None,
         "earned_by": None,
+        "at_begin": False,
         "settles_at": None,
         "when": {
             "path": "when",

@@ -73,7 +73,14 @@ def x(when: str, clauses: str = "") -> str:
 
 
 def test_what_is_waited_for_earns_every_value_at_once() -> None:
-    events = [like(1, post="a"), like(2, post="b"), like(3, post=""), like(4, "joined"), like(5, post="c")]
+    events = [
+        like(1, post="a"),
+        like(2, post="b"),
+        like(3, post=""),
+        like(4, "joined"),
+        like(5, post="c"),
+        like(6, post="a"),
+    ]
     found = earned(x("count(event=like, >= 1)", "repeat by post after member"), *events)
     assert found == [("x", "a", 4), ("x", "b", 4), ("x", "c", 5)]
 

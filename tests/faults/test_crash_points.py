@@ -238,7 +238,10 @@ ROOMS: Final = (
     *("worker/pipeline/*.py", "worker/store/*.py"),
     *(
         f"worker/admin/{name}.py"
-        for name in ("backfill", "changes", "lease", "members", "pending", "rollout", "versions")
+        for name in (
+            *("ahead", "backfill", "changes", "lease", "members", "pending", "piece", "rollout", "sweep", "versions"),
+            "visit",
+        )
     ),
 )
 
@@ -290,6 +293,8 @@ ELSEWHERE: Final = {
     *("changes", "changes_open", "change_of_id", "decisions_of_change", "unlocks_of_change"),
     *("pause_change", "cancel_change", "announce_silent_unlocks", "change_announces_all", "drop_pending"),
     *("beat_pending", "live_lag", "pending_sources", "withdraw_retired"),
+    # of commands that look for users by their events
+    "users_of_types",
     # of fields of teams that are declared otherwise
     "forget_members_of_types",
     # of rules that hear less than those before, and of a database that an earlier release has written

@@ -14,6 +14,7 @@ from dsl.compile import compile_rules, scope_of
 from dsl.explain import Asked, Explanation, explain, tiers_of
 from dsl.explain.text import render
 from dsl.fold import fold, standings
+from dsl.moments import at_moment
 from dsl.outcome import Subject, by_subject, canonical_order, run
 from dsl.progress import State
 from dsl.ruleset import RuleSet, build
@@ -55,7 +56,7 @@ class Case(NamedTuple):
     def current(self) -> Fraction | None:
         """Progress; None where no version is in effect."""
         plan = self.program.scopes[scope_of(self.rules.rules.achievements[self.asked.achievement][0])]
-        state, _ = fold(plan, self.events)
+        state, _ = fold(plan, self.events, self.asked.now)
         return next(
             (
                 each.measure.fraction
@@ -75,7 +76,7 @@ def _cases(scenario: strategies.Scenario, until: int, later: int) -> Iterator[Ca
     now = known[-1].at + later
     for subject, heard in by_subject(program, [event for event in scenario.events if event.at <= now]).items():
         events = sorted(heard, key=canonical_order)
-        _, grants = fold(program.scopes[subject.scope], events)
+        _, grants = fold(program.scopes[subject.scope], events, now)
         for name, versions in rules.rules.achievements.items():
             if scope_of(versions[0]) == subject.scope:
                 for tier in tiers_of(rules.rules, name):
@@ -94,7 +95,8 @@ def _check(case: Case) -> None:
     for grant in case.grants:
         earned = explain(case.rules.rules, case.asked._replace(occurrence=grant.occurrence), case.events)
         assert (earned.occurrence, earned.earned_at) == (grant.occurrence, format_instant(grant.earned_at))
-        assert (earned.earned_by, earned.version) == (grant.event_id, grant.version)
+        assert earned.version == grant.version
+        assert earned.earned_by == grant.event_id or (earned.at_begin and at_moment(grant))
         _check_consistent(earned)
         _check_enough(case, earned, grant)
 
@@ -107,7 +109,8 @@ def _check_consistent(explanation: Explanation) -> None:
         assert not any(re.match(r"0 more", text) for text in explanation.missing)
     else:
         assert explanation.when.holds
-        assert explanation.events[-1].event_id == explanation.earned_by
+        assert explanation.earned_by in {each.event_id for each in explanation.events}
+        assert explanation.at_begin or explanation.events[-1].event_id == explanation.earned_by
     for part in _parts(explanation.when):
         assert part.holds == (Fraction(part.progress.fraction) == 1) == (not part.missing)
 
@@ -122,7 +125,7 @@ def _check_enough(case: Case, earned: Explanation, grant: Grant) -> None:
     """The listed events alone earn the same at the same event; one of `repeat each` under another number."""
     listed = {event.event_id for event in earned.events}
     plan = case.program.scopes[earned.scope]
-    _, grants = fold(plan, [event for event in case.events if event.id in listed])
+    _, grants = fold(plan, [event for event in case.events if event.id in listed], grant.earned_at)
     found = [each for each in grants if (each.achievement, each.tier) == (grant.achievement, grant.tier)]
     if isinstance(case.repeat, RepeatEach):
         assert grant in [each._replace(occurrence=grant.occurrence) for each in found]

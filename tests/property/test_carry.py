@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from dsl.carry import carry
 from dsl.compile import USER
 from dsl.event import Event, Position
-from dsl.fold import fold, walk
+from dsl.fold import fold, reach, walk
 from dsl.nodes.totals import Distinct
 from dsl.outcome import by_subject, canonical_order
 from dsl.progress import Grant, SinceValues, State, UnitValues, Values, decode, encode
@@ -61,6 +61,7 @@ HAPPENS: Final = (
     "without",
     "plain",
     "passed over",
+    "moment",
 )
 """What has to happen, or the test shows little."""
 
@@ -78,22 +79,34 @@ class Case(NamedTuple):
     """How many events of the first plan the state has seen; those that come `late` apart."""
     late: set[str]
     """Ids of events that came when the first plan was in force no more."""
+    until: int
+    """What the clock shows in the end."""
     name: str
     """Of the subject."""
     text: str
+
+
+def _clock(case: Case) -> int:
+    """Return what the clock showed when the state was saved: before all that it has not seen, or the end of it all."""
+    first = case.plans[0]
+    known = [event for event in case.heard[0] if event.id not in case.late]
+    state, _ = fold(first, known[: case.saved])
+    others = [event for heard in case.heard for event in heard if state.mark is not None and _place(event) > state.mark]
+    return min((event.at for event in others), default=case.until)
 
 
 def check(case: Case, seen: Counter[str]) -> None:
     """Carry the state of a case, and compare everything with a fold of all events."""
     old, new = case.plans[0], case.plans[-1]
     known = [event for event in case.heard[0] if event.id not in case.late]
-    state, before = fold(old, known[: case.saved])
+    state, before = fold(old, known[: case.saved], _clock(case))
     carriage = carry(case.plans)
     if state.mark is None or carriage.void:
         seen["void"] += carriage.void
         return
     mark = state.mark
-    _, wanted = pure = fold(new, case.heard[-1])
+    _, wanted = pure = fold(new, case.heard[-1], case.until)
+    seen["moment"] += not mark.id
     events = [event for event in case.heard[-1] if _place(event) <= mark]
     rest = [event for event in case.heard[-1] if _place(event) > mark]
     carried = carriage.of(_copy(state))
@@ -103,14 +116,19 @@ def check(case: Case, seen: Counter[str]) -> None:
     part = carriage.part(carried)
     if part is not None:
         seen["part"] += 1
-        folded, given = fold(part, events)
+        folded, given = fold(part, events, mark.at)
         copies = carriage.copies
         made = carriage.merged(carried, part, folded, 0 if copies is None else fold(copies, events)[0].suppressed)
         complete |= part.judged
     given += walk(new, made, rest)
+    given += reach(new, made, case.until)
+    if carriage.undone(mark):
+        seen["undone"] += 1
     seen["lags"] += bool(rest)
     seen["between"] += len(case.plans) > 2
-    compare(new, made, pure[0], exact_mark=bool(rest) or not carriage.dropped, text=case.text)
+    compare(
+        new, made, pure[0], exact_mark=bool(rest) or not (carriage.dropped or carriage.undone(mark)), text=case.text
+    )
     compare_grants(new, mark, before, given, wanted, complete, case.text)
     if not any(event.type in carriage.types for event in events):
         seen["without"] += bool(carriage.types)
@@ -126,10 +144,11 @@ def check_without(carriage: Carriage, state: State, case: Case, wanted: Sequence
     if not carried.certain:
         return
     known = [event for event in case.heard[0] if event.id not in case.late]
-    _, before = fold(case.plans[0], known[: case.saved])
+    _, before = fold(case.plans[0], known[: case.saved], _clock(case))
     rest = [event for event in case.heard[-1] if _place(event) > mark]
-    pure, _ = fold(new, case.heard[-1])
+    pure, _ = fold(new, case.heard[-1], case.until)
     given = walk(new, carried.state, rest)
+    given += reach(new, carried.state, case.until)
     compare(new, carried.state, pure, exact_mark=bool(rest) or not carriage.dropped, text=case.text)
     compare_grants(new, mark, before, given, wanted, set(carried.unearned), case.text)
     if not case.late and not carriage.ruled_anew:
@@ -143,10 +162,13 @@ def check_passed_over(carriage: Carriage, state: State, case: Case, wanted: Sequ
     known = [event for event in case.heard[0] if event.type in carriage.dropped]
     behind = {event.id: event for event in (*known, *case.heard[-1]) if _place(event) > (mark or BEGINNING)}
     unsaved = [replace(event, type=base_of(event.type)) for event in sorted(behind.values(), key=canonical_order)]
-    if not carried.certain or carried.lost or watch.grants_otherwise(carried.state, _copy(state), case.name, unsaved):
+    both = carried.state, _copy(state)
+    if not carried.certain or carried.lost or watch.grants_otherwise(*both, case.name, unsaved, case.until):
         return False
     judged = {(ruling.achievement, ruling.tier) for ruling in carriage.new.rulings}
-    assert {grant for grant in fold(carriage.old, case.heard[0])[1] if grant[:2] in judged} == set(wanted), case.text
+    assert {grant for grant in fold(carriage.old, case.heard[0], case.until)[1] if grant[:2] in judged} == set(
+        wanted
+    ), case.text
     return True
 
 
@@ -227,6 +249,8 @@ class World(NamedTuple):
 
 def drawn(dice: Random) -> World:
     book = first_rules(dice)
+    for _ in range(dice.choice((0, 0, 2, 4))):
+        book = _bound_from(dice, book, [])
     seen, texts = [book], [book.text()]
     for _ in range(dice.choice((1, 1, 2, 3))):
         for _ in range(dice.choice((1, 1, 2))):
@@ -238,7 +262,9 @@ def drawn(dice: Random) -> World:
 
 
 def _stream(dice: Random) -> list[tuple[Event, str]]:
-    return [_event(dice, number) for number in range(dice.choice((5, 15, 30)))]
+    # Some streams end before the versions begin that are drawn.
+    last = dice.choice((LAST, LAST, LAST // 6))
+    return [_event(dice, number, last) for number in range(dice.choice((5, 15, 30)))]
 
 
 def _edited(dice: Random, book: Rulebook, seen: list[Rulebook]) -> Rulebook:
@@ -302,7 +328,7 @@ def _exchanged(book: Rulebook, old: Version, new: Version) -> Rulebook:
     return book._replace(versions=tuple(new if version == old else version for version in book.versions))
 
 
-def _event(dice: Random, number: int) -> tuple[Event, str]:
+def _event(dice: Random, number: int, last: int) -> tuple[Event, str]:
     tenant, user = USERS[dice.choice((0, 0, 0, 0, 1, 3))]
     kind = dice.choices(("a", "b", "c", "user.updated", "d"), (9, 5, 5, 2, 1))[0]
     if kind == "user.updated":
@@ -320,7 +346,7 @@ def _event(dice: Random, number: int) -> tuple[Event, str]:
             "x": (0.5, 1, 2.5),
         }
         payload = {name: dice.choice(some) for name, some in values.items() if dice.random() < 0.8}
-    at = BEGIN + dice.randrange(0, LAST) * MINUTE
+    at = BEGIN + dice.randrange(0, last) * MINUTE
     event = Event(tenant, f"{dice.choice('mzA')}{number}", kind, user, at, dice.choice((0, 0, 32400, -18000)), {})
     return event, json.dumps(payload)
 
@@ -340,7 +366,9 @@ def cases(
         late = _late(dice, all_plans, heard, subject)
         there = sum(event.id not in late for event in heard[0])
         saved = dice.choice((there, there, dice.randint(0, there)))
-        found.append(Case(all_plans, heard, saved, late, subject.subject, f"{text}\n{subject} {saved} {late}"))
+        until = max((event.at for events in heard for event in events), default=0)
+        until += dice.choice((0, 0, MINUTE, 1440 * MINUTE, 10080 * MINUTE))
+        found.append(Case(all_plans, heard, saved, late, until, subject.subject, f"{text}\n{subject} {saved} {late}"))
     return found
 
 

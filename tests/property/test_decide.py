@@ -26,7 +26,7 @@ from dsl.progress import Grant, decode
 from tests.faults.changes_chain import BEGIN, LAST, MINUTE, USERS, Sent
 from tests.faults.changes_rules import Rulebook, Version, first_rules
 from tests.reference import timeline as slow
-from tests.reference.books import Books, Terms, Worker, backfill, subjects_in
+from tests.reference.books import Books, Terms, Worker, backfill, earns_at_moment, subjects_in
 from tests.reference.rule_text import read
 from tests.reference.unlocks import unlocks_of
 from worker.contract.message import Message
@@ -262,9 +262,7 @@ class World:
         self.compare(tended)
 
     def relay(self) -> None:
-        clock = self.now
-        if self.streamed:
-            clock = max((item.event.at for item in self.books.ledger.values()), default=0)
+        clock = self.clock()
         for key, row in self.books.unlocks.items():
             due = row.settles_at is not None and row.settles_at <= clock
             if row.granted_at is None and row.revoked_at is None and due:
@@ -311,18 +309,33 @@ class World:
     # -- comparing -----------------------------------------------------------------------------------------------------
 
     def compare(self, touched: Iterable[Subject]) -> None:
-        scopes = self.rules.program.scopes
-        for subject in touched:
-            if subject.scope in scopes and subject not in self.stale:
-                self._compare_unlocks(subject)
-                self._compare_progress(subject)
+        ready = [one for one in touched if one.scope in self.rules.program.scopes and one not in self.stale]
+        self._pass_moments(ready)
+        for subject in ready:
+            self._compare_unlocks(subject)
+            self._compare_progress(subject)
+
+    def clock(self) -> int:
+        if self.streamed:
+            return max((item.event.at for item in self.books.ledger.values()), default=0)
+        return self.now
+
+    def _pass_moments(self, subjects: Iterable[Subject]) -> None:
+        """Do what a worker does when versions begin."""
+        for subject in subjects:
+            if earns_at_moment(self.rules, subject, self.books.state_of(self.rules, subject), self.clock()):
+                self._backfill({subject: BEGINNING})
+                self.seen["moments"] += 1
 
     def _compare_unlocks(self, subject: Subject) -> None:
         """Compare rows with what the slow reference finds earned."""
         rules = read(self.text)
         events = [event for event in self.books.events_of(subject) if event.type in rules.events]
         line = slow.timeline(rules, slow.Subject(*subject), events)
-        earned = {(one.achievement, one.tier or "", one.occurrence or ""): one for one in unlocks_of(rules, line)}
+        earned = {
+            (one.achievement, one.tier or "", one.occurrence or ""): one
+            for one in unlocks_of(rules, line, self.clock())
+        }
         rows = {row[3:6]: row for row in self.books.unlocks_of([subject]).get(subject, ())}
         for key, unlock in earned.items():
             row = rows.pop(key)
@@ -337,7 +350,7 @@ class World:
         """Compare what is saved, and what is remembered, with a fold of all events."""
         plan = self.rules.program.scopes[subject.scope]
         heard = self.books.heard_by(self.rules, subject)
-        expected, _ = fold(plan, heard)
+        expected, _ = fold(plan, heard, self.clock())
         now = max(self.now, heard[-1].at) if heard else self.now
         saved = self.books.up_to_date(self.rules, subject)
         for state in (saved, *self._remembered(subject)):

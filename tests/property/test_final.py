@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @thorough(150)
-@given(strategies.scenarios(), st.randoms(use_true_random=False))
+@given(strategies.scenarios() | strategies.moments(), st.randoms(use_true_random=False))
 def test_no_late_event_takes_back_a_final_grant(scenario: strategies.Scenario, random: object) -> None:
     rules = build([("drawn.ach", scenario.text.encode())])
     assert rules.program is not None

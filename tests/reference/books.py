@@ -166,7 +166,7 @@ class Books:
         moved = carriage.of(state)
         part = carriage.part(moved)
         if part is None:
-            anew = anew_of(carriage, moved.unearned)
+            anew = anew_of(carriage, moved.state.mark, moved.unearned)
             return Refold(rules, subject, moved.state, since, folded=folded, anew=anew)
         fold = PartFold(carriage, moved, part, certain=lambda: carriage.without.of(state).certain)
         if heard := [event for event in self.heard_by(rules, subject) if event.type in part.types]:
@@ -410,7 +410,7 @@ class Worker:
         events = events_of_subjects(items)
         for subject, own in events.items():
             assert own.put_in_order(latest_known(states[subject]))
-        look = first_look(rules, events, states)
+        look = first_look(rules, events, states, clock=arrivals.latest if terms.streamed else batch.now)
         refolds = books.refolded(rules, look.refolds, terms.dice, states)
         stored = books.unlocks_of(refolds)
         for subject, grant in look.earned:
@@ -437,7 +437,14 @@ def backfill(books: Books, rules: Deployed, since: Mapping[Subject, Position], t
     """Bring subjects up to date, as a backfill does: from their states, or the last checkpoint before a position."""
     books.take({partition_of(*subject) for subject in since}, "")
     stale = {subject: books.state_of(rules, subject) for subject in since}
-    stale = {one: state for one, state in stale.items() if state.stamp != rules.stamps[one.scope]}
+    clock = now
+    if terms.streamed:
+        clock = max((item.event.at for item in books.ledger.values()), default=0)
+    stale = {
+        one: state
+        for one, state in stale.items()
+        if state.stamp != rules.stamps[one.scope] or earns_at_moment(rules, one, state, clock)
+    }
     late = {one: since[one] if state.state is None else Position(2**63 - 1, "") for one, state in stale.items()}
     refolds = books.refolded(rules, late, terms.dice, stale)
     for subject, refold in refolds.items():
@@ -446,15 +453,19 @@ def backfill(books: Books, rules: Deployed, since: Mapping[Subject, Position], t
             refold.mark(Position(*canonical_order(heard[-1])) if heard else None)
     states = {subject: SubjectState(partition_of(*subject)) for subject in refolds}
     facts = backfill_facts(states, refolds, books.unlocks_of(refolds))
-    clock = now
-    if terms.streamed:
-        clock = max((item.event.at for item in books.ledger.values()), default=0)
     writes = decide(rules, facts, now=now, clock=clock)
     moved = {decision.subject for decision in writes.decisions}
     kept = {one for one, refold in refolds.items() if refold.as_it_was and one not in moved}
     writes = without(writes, kept)
     books.write(writes, guarded=False)
     return writes
+
+
+def earns_at_moment(rules: Deployed, subject: Subject, state: SubjectState, clock: int) -> bool:
+    """Return whether a subject that is up to date otherwise earns something at a moment up to a clock."""
+    if state.state is None or state.stamp != rules.stamps[subject.scope]:
+        return False
+    return folding.earns_at_moment(rules.program.scopes[subject.scope], state.state, clock)
 
 
 def subjects_in(books: Books, rules: Deployed) -> set[Subject]:

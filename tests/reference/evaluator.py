@@ -34,28 +34,29 @@ class Outcome:
     copies: dict[Subject, int]
 
 
-def outcome(rules: Ruleset, events: Iterable[Event], now: int | None = None) -> Outcome:
+def outcome(rules: Ruleset, events: Iterable[Event], now: int | None = None, until: int | None = None) -> Outcome:
     """Evaluate a stream of events, each id once.
 
     Progress is as of `now`, from the events up to then; without it, as of the last event that a subject's
-    achievements hear. The clock of `settle` is the latest event of the whole stream.
+    achievements hear. The clock of moments and of `settle` is the latest event of the whole stream, or `until`.
     """
     known = list(events)
-    return Outcome(supported_unlocks(rules, known), progress(rules, known, now), copies(rules, known))
+    return Outcome(supported_unlocks(rules, known, until), progress(rules, known, now), copies(rules, known))
 
 
-def supported_unlocks(rules: Ruleset, events: list[Event]) -> list[Unlock]:
+def supported_unlocks(rules: Ruleset, events: list[Event], until: int | None = None) -> list[Unlock]:
     """Return the unlocks of all subjects, those that still wait for their `settle` left out."""
-    clock = max((event.at for event in events), default=0)
-    unlocks = [unlock for timeline in _subjects(rules, events) for unlock in unlocks_of(rules, timeline)]
+    clock = max((event.at for event in events), default=0) if until is None else until
+    unlocks = [unlock for timeline in _subjects(rules, events) for unlock in unlocks_of(rules, timeline, clock)]
     return sorted((unlock for unlock in unlocks if _has_settled(rules, unlock, clock)), key=sort_key)
 
 
 def progress(rules: Ruleset, events: list[Event], now: int | None = None) -> dict[Goal, Progress]:
     """Return the progress of all subjects."""
     found: dict[Goal, Progress] = {}
+    latest = max((event.at for event in events), default=0)
     for timeline in _subjects(rules, [event for event in events if now is None or event.at <= now]):
-        unlocks = unlocks_of(rules, timeline)
+        unlocks = unlocks_of(rules, timeline, latest if now is None else now)
         if now is None:
             found |= _progress_at_last(rules, timeline, unlocks)
         else:

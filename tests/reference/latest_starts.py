@@ -15,7 +15,7 @@ from dsl import syntax
 from dsl.event import Position
 from tests.reference import wall_clock
 from tests.reference.filters import counted
-from tests.reference.groups import Group, Key, asked_of_each, groups_by_fields, groups_by_unit, keys_named, zoned
+from tests.reference.groups import Group, Key, asked_of_each, below, groups_by_fields, groups_by_unit, keys_named, zoned
 from tests.reference.timeline import Subject, Timeline, position
 
 if TYPE_CHECKING:
@@ -208,8 +208,26 @@ def _latest(
     condition: syntax.Condition, prefix: Prefix, layer: Layer, admits: Callable[[Position, Prefix], bool]
 ) -> Position | None:
     """Return the latest start that the layer below had at a moment that admits it."""
-    pairs = ((latest_start(condition, moment, layer), moment) for moment in prefix.moments())
+    moments = (moment for moment in prefix.moments() if _looks_at(condition, moment, prefix))
+    pairs = ((latest_start(condition, moment, layer), moment) for moment in moments)
     return max((start for start, moment in pairs if start is not None and admits(start, moment)), default=None)
+
+
+def _looks_at(condition: syntax.Condition, moment: Prefix, prefix: Prefix) -> bool:
+    """Return whether a condition looks back at a moment: at the begin of a version only for what was earned there."""
+    if moment.position.id or moment.last == prefix.last:
+        return True
+    earned = {unlock.achievement for unlock in prefix.view.earned if unlock.by == moment.position}
+    return not earned.isdisjoint(names_in(condition))
+
+
+def names_in(condition: syntax.Condition) -> set[str]:
+    """Return the achievements that a condition names."""
+    match condition:
+        case syntax.Unlocked(achievement=name):
+            return {name.text}
+        case _:
+            return {name for part in below(condition) for name in names_in(part)}
 
 
 def in_unit_of(moment: Prefix, start: Position, unit: str, tz: syntax.Zone | None) -> bool:

@@ -35,7 +35,16 @@ from tests.reference.latest_starts import (
     runs_of,
 )
 from tests.reference.timeline import Subject, Timeline, position
-from tests.reference.unlocks import afresh, by_value, has_occurrence, in_effect, scope_of, sees, tiers
+from tests.reference.unlocks import (
+    afresh,
+    by_value,
+    has_occurrence,
+    in_effect,
+    scope_of,
+    sees,
+    tiers,
+    with_moments,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -102,6 +111,7 @@ def _progress_of_tier(
 ) -> Progress:
     version, when = judged
     earned, own = unlocks
+    timeline = with_moments(rules, timeline, earned, version.name.text, now)
     since = max((unlock.by for unlock in own), default=BEGINNING)
     each = isinstance(version.repeat, syntax.RepeatEach)
     after = sum(position(event) <= since for event in timeline.events) if each else 0

@@ -750,6 +750,38 @@ def _scenarios(draw: DrawFn, *, possible: bool) -> Scenario:
     return Scenario(text, draw(streams(anchor)))
 
 
+HEADS_OF_MOMENTS: Final = (
+    (" version 1 from {1}",),
+    ("", " version 2 from {1}"),
+    ("", " version 2 from {1}", " version 3 from {2}"),
+    (" version 1 from {0}", " version 2 from {1}", " version 3 from {2} fresh"),
+)
+
+
+@st.composite
+def moments(draw: DrawFn) -> Scenario:
+    """Draw rules whose versions begin among the events; earlier ones ask for what seldom happens."""
+    anchor = draw(st.sampled_from(ANCHORS))
+    texts: list[str] = []
+    targets: list[str] = []
+    scope = draw(st.sampled_from(("user", "user", "user", "tenant", "team")))
+    for name in NAMES[: draw(st.integers(1, len(NAMES)))]:
+        repeat = draw(st.sampled_from(("", "", "", "each", "every day", "every week tz=event", "every day tz=user")))
+        shape = Shape(name, scope, repeat, draw(st.sampled_from(((), (), ("low", "high")))))
+        heads = draw(st.sampled_from((*HEADS_OF_MOMENTS, ("",))))
+        begins = [written(anchor - 7 * DAY), written(anchor), written(anchor + HOUR)]
+        versions = [_achievements(shape, head.format(*begins), anchor, tuple(targets)) for head in heads]
+        drawn = [draw(version.filter(lambda text: not impossible(CONTRACT + text))) for version in versions]
+        if len(drawn) > 1 and _chance(draw, 60) and not shape.tiers:
+            drawn[0] = _RARE.format(name=name, scope=scope, repeat=f"repeat {repeat}" if repeat else "")
+        texts += drawn
+        targets += [name, *(f"{name}.{tier}" for tier in shape.tiers)]
+    return Scenario(CONTRACT + "\n".join(texts) + "\n", draw(streams(anchor)))
+
+
+_RARE: Final = 'achievement {name} {{ title "T" scope {scope} {repeat} when count(event=a, >= 999) }}'
+
+
 def scenarios(*, possible: bool = True) -> SearchStrategy[Scenario]:
     """Return the strategy for a rule file and a stream that share their edges."""
     return _scenarios(possible=possible)

@@ -11,7 +11,7 @@ from dsl.event import Event, Position
 from tests.reference.filters import Asked, is_true
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dsl import syntax
     from dsl.types import Value
@@ -126,6 +126,17 @@ class Timeline:
     def clock_now(self, tz: syntax.Zone | None) -> Clock:
         """Return the clock that `tz=` means after the last event."""
         return self.clock_of_all(tz, len(self.events) - 1)
+
+    def with_moments(self, instants: Sequence[int]) -> Timeline:
+        """Return the same with an event at each instant, before all others there: it has no type and no user."""
+        nothing = [Event(self.subject.tenant, "", "", "", at, 0, {}) for at in instants]
+        events = sorted([*self.events, *nothing], key=position)
+        after = iter(self.traits)
+        traits: list[Mapping[str, Value]] = []
+        for event in events:
+            last: Mapping[str, Value] = traits[-1] if traits and self.subject.scope == "user" else {}
+            traits.append(next(after) if event.id else last)
+        return Timeline(self.subject, events, self.copies, traits)
 
     def up_to(self, i: int) -> Timeline:
         """Return what was lived through up to event i."""

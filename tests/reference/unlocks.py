@@ -1,4 +1,9 @@
-"""The unlocks of a subject: the paragraphs on earning, effective spans, `repeat` and scopes."""
+"""The unlocks of a subject: the paragraphs on earning, effective spans, moments, `repeat` and scopes.
+
+A moment, at which a version begins, is judged as an event before all others of its instant that matches nothing. Such
+an event stands in the timeline of an achievement where one of its versions begins, and where something was earned at a
+moment that the achievement names. Conditions look back at it only where they name what was earned at it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,17 @@ from msgspec.structs import replace
 from dsl import syntax
 from tests.reference import wall_clock
 from tests.reference.filters import Asked, is_true
-from tests.reference.groups import below, counted_patterns, everything, keys_named
-from tests.reference.latest_starts import Prefix, Unlock, View, earned_by, group_starts, in_unit_of, latest_start
+from tests.reference.groups import counted_patterns, everything, keys_named
+from tests.reference.latest_starts import (
+    Prefix,
+    Unlock,
+    View,
+    earned_by,
+    group_starts,
+    in_unit_of,
+    latest_start,
+    names_in,
+)
 from tests.reference.timeline import position
 
 if TYPE_CHECKING:
@@ -47,15 +61,7 @@ def named_events(condition: syntax.Condition) -> set[Heard]:
 
 def named_achievements(achievement: syntax.Achievement) -> set[str]:
     """Return the achievements that a version names in `after` and `unlocked`."""
-
-    def asked(condition: syntax.Condition) -> set[str]:
-        match condition:
-            case syntax.Unlocked(achievement=name):
-                return {name.text}
-            case _:
-                return {name for part in below(condition) for name in asked(part)}
-
-    in_whens = {name for when in tiers(achievement).values() for name in asked(when)}
+    in_whens = {name for when in tiers(achievement).values() for name in names_in(when)}
     return in_whens | {target.achievement.text for target in achievement.after}
 
 
@@ -104,15 +110,30 @@ def dependencies_first(rules: Ruleset) -> list[str]:
     return order
 
 
-def unlocks_of(rules: Ruleset, timeline: Timeline) -> list[Unlock]:
-    """Return all that one subject earns, `settle` left aside."""
+def unlocks_of(rules: Ruleset, timeline: Timeline, clock: int) -> list[Unlock]:
+    """Return all that one subject earns by a clock, `settle` left aside."""
     unlocks: list[Unlock] = []
     for name in dependencies_first(rules):
         versions = rules.achievements[name]
         if scope_of(versions[0]) == timeline.subject.scope:
             names = dict.fromkeys(tier for version in versions for tier in tiers(version))
-            unlocks += [each for tier in names for each in _unlocks_of_tier(rules, timeline, unlocks, name, tier)]
+            own = with_moments(rules, timeline, unlocks, name, clock)
+            unlocks += [each for tier in names for each in _unlocks_of_tier(rules, own, unlocks, name, tier)]
     return unlocks
+
+
+def with_moments(rules: Ruleset, timeline: Timeline, earned: Sequence[Unlock], name: str, clock: int) -> Timeline:
+    """Return what an achievement looks at: the events of a subject, and the moments up to a clock."""
+    versions = rules.achievements[name]
+    instants = {version.since.us for version in versions if version.since is not None and not version.fresh}
+    named = {other for version in versions for other in named_achievements(version)}
+    instants |= {unlock.earned_at for unlock in earned if unlock.achievement in named and is_moment(unlock.by)}
+    return timeline.with_moments(sorted(instant for instant in instants if instant <= clock))
+
+
+def is_moment(place: Position) -> bool:
+    """Return whether a place is a moment, and that of no event."""
+    return place.id == ""
 
 
 def _unlocks_of_tier(
@@ -127,9 +148,9 @@ def _unlocks_of_tier(
         version = in_effect(versions, event.at)
         if version is None or tier not in tiers(version) or not sees(version, event):
             continue
-        if not is_heard(timeline, i, hears[version.version]):
-            continue
         prefix = Prefix(views[version.version], i)
+        if not _is_asked(version, prefix, hears[version.version]):
+            continue
         if isinstance(version.repeat, syntax.RepeatBy):
             values = values_in_which_it_holds(version, tiers(version)[tier], prefix)
             for value in sorted(values - granted.keys()):
@@ -182,6 +203,22 @@ def values_in_which_it_holds(version: syntax.Achievement, when: syntax.Condition
 def has_occurrence(value: str) -> bool:
     """Return whether a value has an occurrence: not the empty string, and none that is too long for a subject."""
     return 0 < len(value.encode()) <= MOST_BYTES
+
+
+def _is_asked(version: syntax.Achievement, prefix: Prefix, hears: set[Heard]) -> bool:
+    """Return whether a version is judged at the end of a prefix: at an event that it hears, or at its begin."""
+    last = prefix.last
+    if is_moment(position(prefix.event(last))):
+        return _is_judged_at(version, prefix, hears)
+    return is_heard(prefix.view.timeline, last, hears)
+
+
+def _is_judged_at(version: syntax.Achievement, moment: Prefix, hears: set[Heard]) -> bool:
+    """Return whether a version is judged at a moment: it begins there, and has heard something before."""
+    if version.since is None or version.since.us != moment.now or version.fresh:
+        return False
+    before = range(moment.view.first, moment.last)
+    return any(is_heard(moment.view.timeline, i, hears) and sees(version, moment.event(i)) for i in before)
 
 
 def afresh(

@@ -160,7 +160,11 @@ async def is_building(store: Store) -> bool:
 
 
 async def bring_up_to_date(
-    store: Store, settings: Settings, since: Mapping[Subject, Position], *, now: Callable[[], int]
+    store: Store,
+    settings: Settings,
+    since: Mapping[Subject, Position],
+    *,
+    now: Callable[[], int],
 ) -> Report:
     """Bring some subjects up to date, whose events from a position on are others now; report what that has changed.
 

@@ -98,6 +98,11 @@ class Lease:
         self._waits_for = ""
 
     @property
+    def rate(self) -> int | None:
+        """Events a second that it may read; None for no limit."""
+        return self._pace.rate
+
+    @property
     def headway(self) -> Headway:
         """How far the build is."""
         change = self.change

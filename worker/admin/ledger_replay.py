@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import USER
 from dsl.event import Position
-from dsl.fold import start, walk
+from dsl.fold import reach, start, walk
 from dsl.outcome import Subject, hash_of, progress_lines, shown, unlock_line
 from worker.engine.agreement import Disagreement, StoredUnlock, Why, disagreements
 from worker.engine.columns import FIELDLESS
@@ -98,8 +98,9 @@ async def replay_ledger(
 ) -> list[Replayed]:
     """Fold a part of the ledger as many times as is asked for, all in one snapshot; compare it with production.
 
-    It is compared if the part has the whole history of its subjects. The clock of `settle` is the latest instant of the
-    ledger, as in a replay of a recording. `moved` is called with how many more events are folded.
+    It is compared if the part has the whole history of its subjects. The clock of moments and of `settle` is the latest
+    instant of the ledger, as in a replay of a recording, or the end of the part. `moved` is called with how many more
+    events are folded.
 
     Raises:
         UnavailableError: the database is away.
@@ -109,7 +110,7 @@ async def replay_ledger(
         await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         clock = await session.value(int, "latest_instant") or 0
         if part.until is not None:
-            clock = min(clock, part.until - 1)
+            clock = part.until
         found: list[Replayed] = []
         for _ in range(times):
             with SortedLines() as lines:
@@ -242,6 +243,7 @@ class _Reader:
         """Count a subject, all of whose events are folded."""
         program, grants = self._rules.program, [] if folded is None else folded.grants
         if folded is not None:
+            folded.grants.extend(reach(program.scopes[subject.scope], folded.state, self._clock))
             self._subjects += 1
             self._suppressed += folded.state.suppressed if subject.scope == USER else 0
             self._lines.add(progress_lines(program.scopes[subject.scope], subject, folded.state))

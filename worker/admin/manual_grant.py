@@ -13,7 +13,7 @@ from dsl.calendar import index_of, label, unit_index
 from dsl.compile import TENANT, USER, scope_of
 from dsl.diagnostics import nearest
 from dsl.explain import tiers_of
-from dsl.fold import start, walk
+from dsl.fold import reach, start, walk
 from dsl.outcome import full_name
 from dsl.progress import Grant
 from dsl.syntax import RepeatBy, RepeatEach
@@ -96,7 +96,7 @@ async def grant_by_hand(  # noqa: PLR0913 - the parts of an unlock's key, each b
         row = await _stored(session, subject, key)
         if row is not None and row.state is State.BY_HAND:
             return Granted(key, State.BY_HAND)
-        made = by_hand(row, bare, await _evidence(session, rules, subject, row, bare), now=now)
+        made = by_hand(row, bare, await _evidence(session, rules, subject, row, bare, now=now), now=now)
         grant = made.grant
         decided: dict[str, object] = {
             **subject._asdict(),
@@ -129,7 +129,7 @@ async def _stored(session: Session, subject: Subject, key: UUID) -> Stored | Non
 
 
 async def _evidence(
-    session: Session, rules: Deployed, subject: Subject, row: Stored | None, bare: Grant
+    session: Session, rules: Deployed, subject: Subject, row: Stored | None, bare: Grant, *, now: int
 ) -> Grant | None:
     """Return the grant that the events support.
 
@@ -145,7 +145,7 @@ async def _evidence(
                 for grant in walk(plan, state, [event for _, event in page]):
                     if grant[:3] == same:
                         return grant
-            return None
+            return next((grant for grant in reach(plan, state, now) if grant[:3] == same), None)
         case _:
             return None
 

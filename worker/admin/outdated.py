@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.carry import Carried
 from dsl.compile import USER
-from dsl.fold import walk
+from dsl.fold import reach, walk
 from dsl.outcome import Subject
 from dsl.progress import State, decode
 from dsl.roles import bases
@@ -80,7 +80,9 @@ class Search(NamedTuple):
     """The plan whose events a sweep reads of users, in the place of the query."""
 
 
-class _State(NamedTuple):
+class StateRow(NamedTuple):
+    """A stored state, with the events that its user has had since."""
+
     tenant_id: str
     subject: str
     stamp: str
@@ -148,7 +150,8 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
         # A sweep reads what users did themselves; one who is named by others has to be looked up.
         swept = _swept(rules, past, heard) if scope == USER and not in_roles(rules, scope) else None
         found.append(Search(scope, HEARING, *subjects_heard(rules, scope, heard), types=heard, swept=swept))
-    if any(one is None or one.changed or rules.former.aged(stamp) for stamp, one in past.carriages.items()):
+    known = past.carriages.items()
+    if any(one is None or one.changed or one.undoes or rules.former.aged(stamp) for stamp, one in known):
         watched = [Watch(one) for one in past.carriages.values() if one is not None]
         types = sorted(bases(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched))))
         found.append(Search(scope, JUDGED, "stale_states", {"scope": scope, "stamp": stamp, "types": types}))
@@ -171,8 +174,10 @@ def _swept(rules: Deployed, past: Past, heard: AbstractSet[str]) -> Plan:
     return part if part is not None and part.types >= frozenset(heard) else rules.program.scopes[USER]
 
 
-async def pages_of(store: Store, rules: Deployed, search: Search, after: Named = BEFORE_ALL) -> AsyncIterator[Page]:
-    """Yield what a search finds behind a subject.
+async def pages_of(
+    store: Store, rules: Deployed, search: Search, after: Named = BEFORE_ALL, *, clock: int
+) -> AsyncIterator[Page]:
+    """Yield what a search finds behind a subject; moments up to `clock` (microseconds) are judged.
 
     Raises:
         UnavailableError: the database went away.
@@ -181,10 +186,12 @@ async def pages_of(store: Store, rules: Deployed, search: Search, after: Named =
         async with store.transaction(patient=True) as session:
             place = {"after_tenant": after.tenant_id, "after_subject": after.subject}
             if search.step == JUDGED:
-                states = await session.rows(_State, search.query, **search.asked, **place, limit=PAGE)
+                states = await session.rows(StateRow, search.query, **search.asked, **place, limit=PAGE)
                 names = [Named(row.tenant_id, row.subject) for row in states]
                 await know_former(session, rules, {(search.scope, row.stamp) for row in states})
-                stale = [Named(row.tenant_id, row.subject) for row in states if _differs(rules, search.scope, row)]
+                stale = [
+                    Named(row.tenant_id, row.subject) for row in states if _differs(rules, search.scope, row, clock)
+                ]
             else:
                 names = await session.rows(Named, search.query, **search.asked, **place, limit=PAGE)
                 stale = await _stale(session, rules, search.scope, names) if search.step == HEARING else names
@@ -206,7 +213,7 @@ async def _stale(session: Session, rules: Deployed, scope: str, page: Sequence[N
 # -- states ------------------------------------------------------------------------------------------------------------
 
 
-def _differs(rules: Deployed, scope: str, row: _State) -> bool:
+def _differs(rules: Deployed, scope: str, row: StateRow, clock: int) -> bool:
     """Tell whether a state says that something is judged otherwise, or does not say enough, or is too old."""
     carriage, state = rules.former.carriage(scope, row.stamp), decode(row.state.encode())
     if carriage is None or state is None or rules.former.aged(row.stamp):
@@ -215,12 +222,12 @@ def _differs(rules: Deployed, scope: str, row: _State) -> bool:
     carried = watch.carriage.of(state)
     if not carried.certain or carried.lost:
         return True
-    before = decode(row.state.encode()) if row.unsaved else None
+    before = decode(row.state.encode()) if row.unsaved or watch.has_moments else None
     if before is None:
         return False
     try:
         unsaved = [event_of(rules, *event) for event in row.unsaved]
-        return watch.grants_otherwise(carried.state, before, row.subject, unsaved)
+        return watch.grants_otherwise(carried.state, before, row.subject, unsaved, clock)
     except Exception:  # noqa: BLE001 - to fold the subject again shows what is wrong
         return True
 
@@ -238,13 +245,20 @@ class Watch:
         self.plan_before: Plan = self.carriage.watching_before
         self.rulings = self.carriage.judged_otherwise
 
-    def grants_otherwise(self, carried: State, before: State, name: str, unsaved: Sequence[Event]) -> bool:
-        """Tell whether the rules before have granted something else for events that a state has not seen.
+    @property
+    def has_moments(self) -> bool:
+        """Whether a version begins among them."""
+        return bool(self.plan.moments or self.plan_before.moments)
 
-        Both are this state of one subject, which changes in place: carried over, and as it was.
+    def grants_otherwise(self, carried: State, before: State, name: str, unsaved: Sequence[Event], clock: int) -> bool:
+        """Tell whether the rules before have granted something else for events and moments that a state has not seen.
+
+        Both are this state of one subject, which changes in place: carried over, and as it was. `clock` is in
+        microseconds.
         """
         sides = (
             walk(plan, state, [plan.roles.seen_by(event, name) for event in unsaved] if plan.scope == USER else unsaved)
+            + reach(plan, state, clock)
             for plan, state in ((self.plan, carried), (self.plan_before, before))
         )
         now, then = ({grant for grant in side if (grant.achievement, grant.tier) in self.rulings} for side in sides)

@@ -21,6 +21,7 @@ from worker.admin.lease import SupersededError
 from worker.contract.partition import partition_of
 from worker.engine.columns import position_columns
 from worker.engine.decide import backfill_facts, decide, without
+from worker.engine.folding import earns_at_moment
 from worker.engine.reconcile import unlock_id
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import NO_OWNER, RulesMovedError, hold_partitions
@@ -181,7 +182,8 @@ async def bring_up_to_date(work: Build, since: Mapping[Subject, Position]) -> No
         await hold(session, work, partition_of(*min(since)))
         # Live events may have come first.
         states = await states_of(session, rules, since)
-        stale = {one: state for one, state in states.items() if state.stamp != rules.stamps[one.scope]}
+        clock = await clock_of(session, work.settings, work.now())
+        stale = {one: state for one, state in states.items() if _is_stale(rules, one, state, clock)}
         if not stale:
             return
         late = {one: since[one] if state.state is None else _BEHIND_ALL for one, state in stale.items()}
@@ -190,6 +192,14 @@ async def bring_up_to_date(work: Build, since: Mapping[Subject, Position]) -> No
         stored = await unlocks_of(session, refolds)
         written = await _write(session, work, refolds, stored, {one: state.stamp for one, state in stale.items()})
     await _did(work, written)
+
+
+def _is_stale(rules: Deployed, subject: Subject, state: SubjectState, clock: int) -> bool:
+    """Tell whether earlier rules have folded a state, or it has yet to earn something at a moment."""
+    if state.stamp != rules.stamps[subject.scope]:
+        return True
+    plan = rules.program.scopes[subject.scope]
+    return state.state is not None and earns_at_moment(plan, state.state, clock)
 
 
 async def hold(session: Session, work: Build, partition: int) -> None:

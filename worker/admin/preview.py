@@ -6,6 +6,7 @@ the same events. What comes in later, and what settles meanwhile, makes the diff
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import aclosing
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dsl.calendar import format_instant
+from dsl.moments import at_moment
 from dsl.outcome import Subject
 from worker.admin.changes import name_and_number
 from worker.admin.preview_reading import Asked as ReadingAsked
@@ -24,8 +26,8 @@ from worker.engine.columns import columns
 from worker.engine.effects import Effects, Foreseen, foresee
 from worker.engine.foresight import Carrier, Concerned
 from worker.engine.meaning import Meaning, change_of, meanings_of, recalled
-from worker.engine.preview import AchievementChange, Preview, Refusal, Sample, Status
-from worker.engine.reconcile import Kind, Stored, stored_grant
+from worker.engine.preview import AchievementChange, Coming, Preview, Refusal, Sample, Status
+from worker.engine.reconcile import Kind, Stored, stored_grant, unlock_id
 from worker.engine.rule_diff import build_of, compare_rules
 from worker.pipeline.ledger import clock_of
 from worker.pipeline.past_states import know_former
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dsl.carry import Carriage
+    from dsl.progress import Grant
     from dsl.ruleset import RuleSet
     from dsl.schema import Rules
     from worker.engine.effects import Line
@@ -165,11 +168,25 @@ class _Seen:
         self.events = self.subjects = self.gained = self.announced = 0
         self.population: int | None = None
         self.seconds = 0.0
+        self.coming = Counter[tuple[str, str, int, int]]()
+        """By achievement, tier, version and instant (microseconds)."""
 
     def effects(self) -> Effects:
         """Return an empty count of effects."""
         asked, differs = self.asked, self.differs
         return Effects(differs.direct, differs.roots, policy=asked.policy, on_line=asked.on_line)
+
+    def foresee(self, subject: Subject, grants: Iterable[Grant], stored: Iterable[Stored], clock: int) -> None:
+        """Count what would be earned when versions begin that are yet to come."""
+        coming = [grant for grant in grants if grant.earned_at > clock and at_moment(grant)]
+        if not coming:
+            return
+        known = {row.unlock_id for row in stored}
+        self.coming.update(
+            (grant.achievement, grant.tier or "", grant.version, grant.earned_at)
+            for grant in coming
+            if unlock_id(subject, grant) not in known
+        )
 
     def take(self, effects: Effects, *, looked_at: int, of: int | None) -> None:
         """Add the effects of one scope."""
@@ -212,7 +229,9 @@ async def _look(session: Session, books: _Books, rules: Deployed, scope: str, se
     async with aclosing(reading.outcomes()) as pages:
         async for page in pages:
             for subject, earned, stored in page:
-                decisions = foresee(subject, stored, earned.grants, earned.complete, clock=books.clock)
+                grants = [grant for grant in earned.grants if grant.earned_at <= books.clock or not at_moment(grant)]
+                seen.foresee(subject, earned.grants, stored, books.clock)
+                decisions = foresee(subject, stored, grants, earned.complete, clock=books.clock)
                 if decisions:
                     effects.add(subject, decisions)
     seen.take(effects, looked_at=reading.subjects, of=reading.population)
@@ -275,6 +294,11 @@ def _assembled(
         gained=seen.gained,
         refused=_refused(books, before, rules.rules),
         is_change=bool(changes or differs.contracts or differs.in_words),
+        coming=[
+            Coming(achievement, tier or None, version, format_instant(at), number)
+            for (achievement, tier, version, at), number in sorted(seen.coming.items())
+        ],
+        same=differs.same,
     )
 
 

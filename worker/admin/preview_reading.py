@@ -63,8 +63,8 @@ class Fold(Protocol):
         """Fold more events."""
         ...
 
-    def earned(self) -> Earned:
-        """Return what comes of it, once all events are folded."""
+    def earned(self, clock: int) -> Earned:
+        """Return what comes of it by a clock (microseconds), once all events are folded."""
         ...
 
 
@@ -73,6 +73,10 @@ class Part(NamedTuple):
 
     plan: Plan
     keys: frozenset[tuple[str, str]]
+
+
+EVER: Final = 2**62
+"""Behind every begin of a version: what would be earned at those to come is foreseen, too."""
 
 
 class Asked(NamedTuple):
@@ -135,19 +139,19 @@ class Reading:
         found: list[Outcome] = []
         for subject in sorted(folds.keys() | stored.keys()):
             fold = folds.get(subject) or self._unknown()
-            found.append(Outcome(subject, fold.earned(), stored.get(subject, ())))
+            found.append(Outcome(subject, fold.earned(EVER), stored.get(subject, ())))
         return found
 
     async def _stored_up_to(self, rows: Ordered[Stored], bound: Subject | None) -> dict[Subject, list[Stored]]:
         found: dict[Subject, list[Stored]] = {}
         while taken := await rows.take(bound):
-            for subject, group in groupby(taken, _subject_of):
+            for subject, group in groupby(taken, subject_of):
                 found.setdefault(subject, []).extend(group)
         return found
 
     def _unlocks(self) -> Ordered[Stored]:
         pages = self._session.pages(Stored, "unlocks_by_subject", scope=self._scope, **self._keys)
-        return Ordered(self._ahead(pages), _subject_of)
+        return Ordered(self._ahead(pages), subject_of)
 
     # -- everyone ------------------------------------------------------------------------------------------------------
 
@@ -174,8 +178,8 @@ class Reading:
     async def _left(self, rows: Ordered[Stored]) -> AsyncGenerator[list[Outcome]]:
         """Yield subjects behind all others, that have unlocks alone."""
         while taken := await rows.take(None):
-            bound = _subject_of(taken[-1])
-            stored = {subject: list(group) for subject, group in groupby(taken, _subject_of)}
+            bound = subject_of(taken[-1])
+            stored = {subject: list(group) for subject, group in groupby(taken, subject_of)}
             for subject, more in (await self._stored_up_to(rows, bound)).items():
                 stored.setdefault(subject, []).extend(more)
             yield self._counted(self._outcomes({}, stored))
@@ -208,7 +212,7 @@ class Reading:
         folds = await self._folds_of(piece)
         await self._feed_by_key({subject: self._begin(fold) for subject, fold in folds.items()}, folds)
         rows = await self._session.rows(Stored, "unlocks_as_they_are", **asked, **self._keys)
-        stored = {subject: list(group) for subject, group in groupby(rows, _subject_of)}
+        stored = {subject: list(group) for subject, group in groupby(rows, subject_of)}
         self.subjects += len(piece)
         return self._outcomes(folds, stored)
 
@@ -228,7 +232,8 @@ class Reading:
                     self._feed(folds[subject], [event for _, event in events])
 
 
-def _subject_of(row: Stored) -> Subject:
+def subject_of(row: Stored) -> Subject:
+    """Return the subject of an unlock."""
     return Subject(*row[:3])
 
 

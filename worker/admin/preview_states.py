@@ -6,15 +6,21 @@ of subjects whose states do not say enough; otherwise only those that states hav
 
 from __future__ import annotations
 
+from contextlib import aclosing
+from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dsl.compile import USER
 from dsl.outcome import Subject
-from worker.admin.preview_events import Ordered
-from worker.admin.preview_reading import PIECE, Fold, Part, Reading, columns_of
+from worker.admin.preview_events import Ordered, read_by
+from worker.admin.preview_reading import PIECE, Fold, Part, Reading, columns_of, subject_of
 from worker.admin.results import UnreadableError
+from worker.admin.sweep import Swept, chunks
 from worker.engine.foresight import CarriedFold
+from worker.engine.reconcile import Stored
 from worker.engine.state_cache import BEGINNING
+from worker.pipeline.ledger import in_roles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -24,9 +30,12 @@ if TYPE_CHECKING:
     from worker.admin.preview_events import Run
     from worker.admin.preview_reading import Asked, Outcome
     from worker.engine.foresight import Carrier, Concerned
-    from worker.engine.reconcile import Stored
     from worker.engine.rule_set import Deployed
     from worker.store import Session
+
+
+BY_KEY: Final = "SET LOCAL enable_hashjoin = off"
+"""Where whole tables are read, but for those of some subjects."""
 
 
 class StateRow(NamedTuple):
@@ -46,6 +55,16 @@ class Known(NamedTuple):
     carriers: Mapping[str, Carrier]
     """By stamp."""
 
+    @property
+    def all_new(self) -> bool:
+        """Whether all that is concerned is new: subjects without events of it have nothing of it, and earn nothing."""
+        known = {
+            (ruling.achievement, ruling.tier or "")
+            for carrier in self.carriers.values()
+            for ruling in carrier.carriage.old.rulings
+        }
+        return self.concerned.reads_all and known.isdisjoint(self.concerned.keys)
+
 
 class FromStates(Reading):
     """Reads one scope, subjects from their stored states on."""
@@ -54,6 +73,7 @@ class FromStates(Reading):
         super().__init__(session, rules, scope, Part(known.part, known.concerned.keys), asked)
         self._carriers = known.carriers
         self._reads_all = known.concerned.reads_all
+        self._all_new = known.all_new
 
     def _fold_of(self, row: StateRow) -> Fold:
         """Return the fold of a subject with a state."""
@@ -68,7 +88,33 @@ class FromStates(Reading):
 
     # -- everyone ------------------------------------------------------------------------------------------------------
 
-    async def _everyone(self) -> AsyncGenerator[list[Outcome]]:
+    def _everyone(self) -> AsyncGenerator[list[Outcome]]:
+        by_user = self._scope == USER and not in_roles(self._rules, USER)
+        return self._with_events() if self._all_new and by_user else self._all_of_them()
+
+    async def _with_events(self) -> AsyncGenerator[list[Outcome]]:
+        """Yield the users with events of what is new, and those that have unlocks of it all the same."""
+        plan, session, scope = self._part.plan, self._session, self._scope
+        await session.script(BY_KEY)
+        self.subjects = await session.value(int, "count_states", scope=scope) or 0
+        swept = Swept(plan, plan.types & read_by(plan))
+        async with aclosing(chunks(session, self._rules, swept)) as found:
+            async for chunk in found:
+                folds = await self._folds_of(sorted(chunk.events))
+                async for page in chunk.read(session, self._rules, scope, dict.fromkeys(folds, BEGINNING), part=plan):
+                    for subject, events in groupby(page, itemgetter(0)):
+                        self._feed(folds[subject], [event for _, event in events])
+                self.subjects += sum(not isinstance(fold, CarriedFold) for fold in folds.values())
+                asked = columns_of(folds)
+                rows = await session.rows(Stored, "unlocks_as_they_are", **asked, **self._keys)
+                yield self._outcomes(folds, {subject: [*group] for subject, group in groupby(rows, subject_of)})
+        types = sorted(plan.types)
+        async for page in session.pages(Stored, "unlocks_without_events", types=types, **self._keys):
+            stored = {subject: [*group] for subject, group in groupby(page, subject_of)}
+            if stored:
+                yield self._outcomes(await self._folds_of(sorted(stored)), stored)
+
+    async def _all_of_them(self) -> AsyncGenerator[list[Outcome]]:
         rows = self._unlocks()
         heard = self._events.all() if self._reads_all else self._events.unseen()
         events = Ordered(self._ahead(heard), itemgetter(0))

@@ -392,7 +392,8 @@ async def _put_into_force(session: Session, change: _Change, past: _Past, ready:
         announce=policy.announced.value,
         announce_since=policy.since,
     )
-    await write_versions(session, versions, epoch=epoch, by=by, now=now)
+    clock = await clock_of(session, change.settings, now)
+    await write_versions(session, versions, epoch=epoch, by=by, now=now, clock=clock)
     await _write_aggregates(session, ruleset, epoch=epoch, now=now)
     await write_late_members(session, ready.rules, ready.members, ready.mark)
     withdrawn = 0

@@ -40,6 +40,8 @@ LONG: Final = 20_000
 """Events of one user that a chunk holds; the history of one with more is read by key, page by page."""
 PAGE: Final = 2000
 SLICE_EVENTS: Final = 1_000_000
+SLICE_SECONDS: Final = 30
+"""Of a build with a rate, for one slice."""
 GROWTH: Final = 10
 """A slice is at most so many times as large as the one before."""
 FIRST, LAST = -(2**63), 2**63 - 1
@@ -122,11 +124,12 @@ class Chunk(NamedTuple):
 
 
 class Sweep:
-    """Reads the ledger in slices behind a hash."""
+    """Reads the ledger in slices behind a hash; `rate` is how many events a second the build may read."""
 
-    def __init__(self, rules: Deployed, swept: Swept, *, after: int | None) -> None:
+    def __init__(self, rules: Deployed, swept: Swept, *, after: int | None, rate: int | None = None) -> None:
         self._rules = rules
         self._swept = swept
+        self._events = SLICE_EVENTS if rate is None else min(SLICE_EVENTS, SLICE_SECONDS * rate)
         self._share = 0.0
         """Of all hashes, for the next slice."""
         self.after = FIRST if after is None else after
@@ -147,7 +150,7 @@ class Sweep:
         async with store.transaction(patient=True) as session:
             if not self._share:
                 ledger = await session.value(int, "estimated_events") or 0
-                self._share = min(1.0, SLICE_EVENTS / max(ledger, 1))
+                self._share = min(1.0, self._events / max(ledger, 1))
             upto = min(LAST, self.after + int(self._share * 2**64))
             await session.script(IN_ONE_SCAN)
             async with aclosing(chunks(session, self._rules, self._swept, after=self.after, upto=upto)) as found:
@@ -155,7 +158,7 @@ class Sweep:
                     events += chunk.number
                     yield chunk
         self.after = upto
-        self._share *= min(GROWTH, SLICE_EVENTS / max(events, 1))
+        self._share *= min(GROWTH, self._events / max(events, 1))
 
 
 async def chunks(

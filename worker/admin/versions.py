@@ -136,10 +136,16 @@ def _meant(row: RuleVersion, past: Mapping[tuple[str, int], Meaning]) -> Meaning
 _WRITTEN: Final = ("achievement", "version", "source", "meaning", "starts_at", "ends_at", "declarations")
 
 
-async def write_versions(session: Session, versions: Sequence[NewVersion], *, epoch: int, by: str, now: int) -> None:
-    """Write what is deployed now; versions that are in no file any more are retired."""
+async def write_versions(
+    session: Session, versions: Sequence[NewVersion], *, epoch: int, by: str, now: int, clock: int
+) -> None:
+    """Write what is deployed now; versions that are in no file any more are retired.
+
+    Those of them that began before `clock` are judged by what brings subjects up to date with these rules.
+    """
     ordered = sorted(versions, key=lambda row: (row.achievement, row.version))
     rows = [(*row[:3], row.meaning.own, row.meaning.starts_at, row.ends_at, recorded(row.meaning)) for row in ordered]
     written = columns("versions", _WRITTEN, rows)
     await session.run("upsert_rule_versions", **written, epoch=epoch, now=now, by=by)
+    await session.run("note_past_moments", epoch=epoch, clock=clock, now=now)
     await session.run("retire_rule_versions", **columns("versions", _WRITTEN[:2], [row[:2] for row in rows]), now=now)

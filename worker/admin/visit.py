@@ -18,7 +18,7 @@ from worker.admin.outdated import Named, pages_of
 from worker.admin.piece import Pieces, hold
 from worker.admin.preview_events import read_by
 from worker.admin.sweep import Sweep, Swept
-from worker.pipeline.ledger import read_back
+from worker.pipeline.ledger import clock_of, read_back
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -55,7 +55,9 @@ async def visit(work: Build, search: Search) -> None:
 
 async def _by_pages(work: Build, search: Search, place: Cursor) -> None:
     pieces, after = Pieces(work), Named(place.tenant_id, place.subject)
-    async for page in pages_of(work.store, work.rules, search, after):
+    async with work.store.transaction(patient=True) as session:
+        clock = await clock_of(session, work.settings, work.now())
+    async for page in pages_of(work.store, work.rules, search, after, clock=clock):
         together = AHEAD if search.scope == USER else AHEAD_OF_MANY
         for at in range(0, len(page.found), together):
             await _fold(work, pieces, search.scope, page.found[at : at + together], read_back)
@@ -68,8 +70,8 @@ async def _by_pages(work: Build, search: Search, place: Cursor) -> None:
 
 async def _sweep(work: Build, search: Search, part: Plan, place: Cursor) -> None:
     """Visit users with events of what is new."""
-    pieces = Pieces(work)
-    sweep = Sweep(work.rules, Swept(part, frozenset(read_by(part))), after=place.swept)
+    pieces, rate = Pieces(work), None if work.lease is None else work.lease.rate
+    sweep = Sweep(work.rules, Swept(part, frozenset(read_by(part))), after=place.swept, rate=rate)
     while not sweep.over:
         async with aclosing(sweep.slice(work.store)) as chunks:
             async for chunk in chunks:

@@ -115,6 +115,8 @@ def _why(earned: tuple[int, int] | None, row: StoredUnlock | None, clock: int, *
     granted = row is not None and row.by_events and (row.settles_at is None or row.settles_at <= clock)
     if row is None or not granted:
         return None if earned is None else Why.MISSING
+    if earned is None and row.earned_at > clock:
+        return None  # at the begin of a version, which the clock has not reached
     if earned is None:
         stands = not row.contested and not row.revoked
         return (Why.UNSUPPORTED if is_ruled else Why.RETIRED) if stands else None

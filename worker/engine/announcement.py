@@ -64,6 +64,9 @@ def words_of(version: Achievement, tier: Tier | None, *, final: bool) -> Words:
 # -- the messages ------------------------------------------------------------------------------------------------------
 
 
+EVENT_ID: Final = "The event that earned it; null where none supports it, or a version's begin has earned it."
+
+
 class Named(Struct, tag_field="kind"):
     """What every message says: which unlock it is about, and which of its revisions it is."""
 
@@ -87,7 +90,7 @@ class UnlockState(Named):
     by_hand: bool
     earned_at: Instant
     granted_at: Instant
-    event_id: Annotated[str | None, Meta(description="The event that earned it; null where none supports it.")]
+    event_id: Annotated[str | None, Meta(description=EVENT_ID)]
     reward: _Reward
     title: _Title
     about: _Text

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from dsl.compile import USER
 from dsl.event import Position
-from dsl.fold import start
+from dsl.fold import reach, start
+from dsl.moments import at_begin, at_moment
 from dsl.outcome import Subject, canonical_order
 from dsl.progress import groups_in
 from worker.engine.arrivals import Arrivals
@@ -35,7 +36,7 @@ from worker.engine.reconcile import Complete, Decision, Kind, reconcile, unlock_
 from worker.engine.state_cache import BEGINNING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from uuid import UUID
 
@@ -79,9 +80,12 @@ def first_look(
     events: Mapping[Subject, SubjectEvents],
     states: Mapping[Subject, SubjectState],
     *,
+    clock: int,
     most_refolds: int | None = None,
 ) -> FirstLook:
     """Move each subject by its new events, which are in order; the states are changed in place.
+
+    Moments up to `clock` (microseconds) are judged behind them.
 
     `most_refolds` is how many users the fast path folds again; those beyond, and those that cannot be folded, are left
     out. The long way has no limit (None).
@@ -95,7 +99,7 @@ def first_look(
         state, scope = states[subject], subject.scope
         if own.heard:
             try:
-                left_out = _move(look, plans[scope], stamps[scope], subject, state, own, most_refolds)
+                left_out = _move(look, plans[scope], stamps[scope], subject, state, own, most_refolds, clock)
             except UnfoldableError:
                 if most_refolds is None:
                     raise
@@ -121,6 +125,7 @@ def _move(  # noqa: PLR0913, PLR0917 - inner loop of the above
     state: SubjectState,
     own: SubjectEvents,
     most_refolds: int | None,
+    clock: int,
 ) -> LongWay | None:
     """Move one subject in place, or leave it to be folded again; return why the fast path has to be left, if it has."""
     heard, in_order = own.heard, own.heard
@@ -132,7 +137,7 @@ def _move(  # noqa: PLR0913, PLR0917 - inner loop of the above
             return None
         current = state.state = start(plan)
         state.stamp, state.folded = stamp, 0
-    late = late_among(current, heard) if own.behind else 0
+    late = late_among(current, heard) if own.behind or (plan.moments and at_begin(current)) else 0
     if late:
         if not absorb_late(plan, current, heard[:late]):
             if len(look.refolds) == most_refolds:
@@ -146,6 +151,7 @@ def _move(  # noqa: PLR0913, PLR0917 - inner loop of the above
             look.earned.extend([(subject, grant) for grant in grants])
         if due:
             look.checkpoints.extend(due)
+    look.earned.extend([(subject, grant) for grant in reach(plan, current, clock)] if plan.moments else ())
     if late:
         look.absorbed[subject] = Position(heard[0].at, heard[0].id)
     look.folded[subject] = len(in_order)
@@ -242,7 +248,7 @@ def decide(rules: Deployed, facts: Facts, *, now: int, clock: int, save_every: i
     earned, checkpoints, changes = look.earned, look.checkpoints, _NO_CHANGES
     if refolds:
         checkpoints = [*checkpoints, *chain.from_iterable([refold.checkpoints for refold in refolds.values()])]
-        _put_in_place(rules, facts)
+        _put_in_place(rules, facts, clock)
     if facts.stored or refolds:
         earned, changes = _compare(rules, facts)
     progress, forgotten = _to_be_saved(facts, checkpoints, save_every)
@@ -290,8 +296,9 @@ def _by_id(change: Change) -> UUID:
     return change.unlock_id
 
 
-def _put_in_place(rules: Deployed, facts: Facts) -> None:
+def _put_in_place(rules: Deployed, facts: Facts, clock: int) -> None:
     for subject, refold in facts.refolds.items():
+        refold.reach(clock)
         state = facts.states[subject]
         state.state, state.folded, state.stamp = refold.state, refold.folded, rules.stamps[subject.scope]
 
@@ -386,7 +393,9 @@ def _to_be_saved(
     facts: Facts, checkpoints: Iterable[Checkpoint], save_every: int
 ) -> tuple[dict[Subject, SubjectState], list[Subject]]:
     """Return the subjects whose progress is saved, and those that have none left."""
-    due: Collection[Subject] = {*facts.look.absorbed, *facts.refolds, *(Subject(*point[:3]) for point in checkpoints)}
+    due: set[Subject] = {*facts.look.absorbed, *facts.refolds, *(Subject(*point[:3]) for point in checkpoints)}
+    # The events in the ledger do not say what was earned between them.
+    due.update([subject for subject, grant in facts.look.earned if at_moment(grant)])
     saved: dict[Subject, SubjectState] = {}
     forgotten: list[Subject] = []
     for subject, folded in facts.look.folded.items():

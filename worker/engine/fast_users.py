@@ -106,7 +106,8 @@ def divide(batch: Batch, events: dict[Subject, SubjectEvents], cache: StateCache
             return _without(batch, groups, rest, cache, reasons, trusting=trusting)
     if sum([len(group.events) for group in groups]) < max(1, batch.size * WORTH_IT):
         return Division(None, batch, [*reasons, LongWay.NOT_WORTH_IT] if chosen else reasons)
-    look = first_look(batch.rules, chosen, states, most_refolds=MOST_REFOLDS)
+    clock = max([own.events[-1].at for own in chosen.values()]) if batch.rules.streamed else batch.now
+    look = first_look(batch.rules, chosen, states, clock=clock, most_refolds=MOST_REFOLDS)
     for user in look.left_out:
         del chosen[user], states[user]
     reasons.extend(look.left_out.values())

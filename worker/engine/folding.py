@@ -13,9 +13,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from dsl.compile import USER
-from dsl.fold import absorb, start, walk
+from dsl.event import Position
+from dsl.fold import absorb, reach, start, walk
+from dsl.moments import at_moment
 from dsl.outcome import canonical_order
-from dsl.progress import encode
+from dsl.progress import decode, encode
 from worker.engine.state_cache import Checkpoint
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from dsl.carry import Carriage, Carried
     from dsl.compile import Plan
-    from dsl.event import Event, Position
+    from dsl.event import Event
     from dsl.outcome import Subject
     from dsl.progress import Grant, State
     from worker.engine.rule_set import Deployed
@@ -110,6 +112,15 @@ def _unfoldable(plan: Plan, tenant: str, event_id: str, error: Exception) -> Unf
     return UnfoldableError(f"{plan.scope} {tenant}:{event_id}: {type(error).__name__}: {error}")
 
 
+def earns_at_moment(plan: Plan, state: State, clock: int) -> bool:
+    """Tell whether a state earns something at a moment up to a clock (microseconds), without another event."""
+    mark = state.mark
+    if mark is None or not any(mark.at < moment.at <= clock for moment in plan.moments):
+        return False
+    copy = decode(encode(state))
+    return copy is not None and bool(reach(plan, copy, clock))
+
+
 class Anew(NamedTuple):
     """What rules make of a past state that earlier rules have folded."""
 
@@ -125,6 +136,8 @@ class Anew(NamedTuple):
     """Event types that are heard no more: the mark may be an event of one."""
     new: AbstractSet[str]
     """Event types that something new reads."""
+    undone: bool = False
+    """Whether the mark may be the begin of a version at which nothing is earned any more."""
 
 
 class PartFold:
@@ -158,24 +171,28 @@ class PartFold:
 
     def merged(self) -> tuple[State, Anew]:
         """Return the state up to its mark, and what was decided about the time up to there."""
+        mark = self._carried.state.mark
+        if mark is not None:
+            self._grants += reach(self.part, self._state, mark.at)
         state = self._carriage.merged(self._carried, self.part, self._state, self._copies.suppressed)
         decided = self.part.judged | self._carried.unearned
         certain = not self._events and self._certain()
-        return state, anew_of(self._carriage, decided, self._grants, self._events, certain=certain)
+        return state, anew_of(self._carriage, mark, decided, self._grants, self._events, certain=certain)
 
 
 def anew_of(
     carriage: Carriage,
+    mark: Position | None,
     rulings: AbstractSet[int],
     grants: Sequence[Grant] = (),
     events: int = 0,
     *,
     certain: bool = True,
 ) -> Anew:
-    """Return what was decided about some rulings of a plan, by their slots."""
+    """Return what was decided about some rulings of a plan, by their slots, up to the mark of a state."""
     known = carriage.new.rulings
     keys = frozenset((known[slot].achievement, known[slot].tier or "") for slot in rulings)
-    return Anew(keys, grants, events, certain, carriage.dropped, carriage.types)
+    return Anew(keys, grants, events, certain, carriage.dropped, carriage.types, carriage.undone(mark))
 
 
 class Refold:
@@ -221,13 +238,24 @@ class Refold:
 
     @property
     def mark_is_doubtful(self) -> bool:
-        """Whether the mark may be an event that is heard no more."""
-        return self.anew is not None and bool(self.anew.dropped) and self.state.mark == self.since
+        """Whether the mark may be an event that is heard no more, or a moment at which nothing is earned any more."""
+        if self.anew is None or self.state.mark != self.since:
+            return False
+        return self.anew.undone or (bool(self.anew.dropped) and bool(self.since.id))
 
     def mark(self, last: Position | None) -> None:
-        """Put the mark on the last event that is heard, None where there is none."""
+        """Put the mark on the last event that is heard, None where there is none, or on what was earned behind it."""
+        moments = [Position(grant.earned_at, grant.event_id) for grant in self.grants if at_moment(grant)]
+        if last is not None:
+            last = max([last, *moments])
         self._moved = self._moved or last != self.state.mark
         self.state.mark = last
+
+    def reach(self, clock: int) -> None:
+        """Judge the moments up to a clock (microseconds), once all events are fed."""
+        if earned := reach(self._plan, self.state, clock):
+            self._moved = True
+            self.grants += earned
 
     def feed(self, events: list[Event]) -> None:
         """Fold more events.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dsl.carry import Carried
-from dsl.fold import walk
+from dsl.fold import reach, walk
 from dsl.outcome import canonical_order
 from dsl.partial_state import reader_of
 from dsl.progress import State
@@ -106,8 +106,8 @@ class CarriedFold:
 
     @property
     def untouched(self) -> bool:
-        """Whether it was fed nothing, and needs nothing: it has earned nothing that it had not."""
-        return self._fold is None and self._behind is None
+        """Whether it was fed nothing, needs nothing, and passes no moment: it has earned nothing that it had not."""
+        return self._fold is None and self._behind is None and not self._carrier.part.moments
 
     def feed(self, events: list[Event]) -> None:
         """Fold more events."""
@@ -123,14 +123,17 @@ class CarriedFold:
         if self._behind is None:
             carriage = self._carrier.carriage
             if self._fold is None:
-                self._behind, anew = self._carried.state, anew_of(carriage, self._carried.unearned)
+                self._behind, anew = (
+                    self._carried.state,
+                    anew_of(carriage, self._carried.state.mark, self._carried.unearned),
+                )
             else:
                 self._behind, anew = self._fold.merged()
             self._anew = frozenset(anew.rulings)
             self._grants += anew.grants
         return self._behind
 
-    def earned(self) -> Earned:
-        """Return what comes of it, once all events are folded."""
-        self._merged()
+    def earned(self, clock: int) -> Earned:
+        """Return what comes of it by a clock (microseconds), once all events are folded."""
+        self._grants += reach(self._carrier.part, self._merged(), clock)
         return earned_of(self._grants, self._carrier.concerned.keys, self.mark, self._anew)

@@ -13,10 +13,10 @@ import msgspec
 
 from dsl.compile import in_order, references, scope_of
 from dsl.reads import declared, reads_of
-from dsl.syntax import Node
+from dsl.syntax import Name, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dsl.schema import Rules
     from dsl.syntax import Achievement
@@ -122,6 +122,12 @@ def meaning_of(achievement: Achievement) -> bytes:
     Words are title, about, reveal, family and reward: they change what is shown or given, never who has earned it.
     """
     return sha256(_canonical(_bare(achievement)).encode()).digest()
+
+
+def nameless(versions: Iterable[Achievement]) -> bytes:
+    """Return a hash of what an achievement means over all its versions, whatever its name is."""
+    bare = [msgspec.structs.replace(_bare(version), name=Name(text="")) for version in versions]
+    return sha256("\n".join(map(_canonical, bare)).encode()).digest()
 
 
 def _bare(achievement: Achievement) -> Achievement:

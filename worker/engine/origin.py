@@ -6,6 +6,8 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dsl.moments import at_moment
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from collections.abc import Set as AbstractSet
@@ -26,7 +28,7 @@ class Origin(StrEnum):
     LIVE = "live"
     """At once, by an event that had just arrived."""
     BACKFILL = "backfill"
-    """By rules that came into force behind its event."""
+    """By rules that came into force behind its event, or by a version that began behind it."""
     SETTLED = "settled"
     """By the clock: it was earned before, and has settled."""
     REPLAYED = "replayed"
@@ -50,7 +52,7 @@ class Arrived(NamedTuple):
         event = subject.tenant_id, grant.event_id
         if event in self.resent:
             return Origin.REPLAYED
-        return Origin.BACKFILL if self.by_rules(subject, grant) else Origin.LIVE
+        return Origin.BACKFILL if at_moment(grant) or self.by_rules(subject, grant) else Origin.LIVE
 
     def by_rules(self, subject: Subject, grant: Grant) -> bool:
         """Tell whether other rules have caused a decision about a grant, and no event of the batch."""

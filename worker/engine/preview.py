@@ -168,6 +168,23 @@ class Sample(Struct, frozen=True):
     of: int
 
 
+class Coming(Struct, frozen=True):
+    """A version that is yet to begin, and how many would earn it then by what they have now."""
+
+    achievement: str
+    tier: str | None
+    version: int
+    at: Annotated[Instant, Meta(description="Its `from`.")]
+    unlocks: Annotated[int, Meta(description="Among the subjects that were looked at.")]
+
+
+class SameRule(Struct, frozen=True):
+    """A retired achievement, and a new one that means the same under another name: users earn that anew."""
+
+    retired: str
+    new: str
+
+
 class Preview(Struct, frozen=True, kw_only=True):
     """What would become of stored unlocks if rules came into force, as of one snapshot."""
 
@@ -192,6 +209,8 @@ class Preview(Struct, frozen=True, kw_only=True):
     gained: Annotated[int, Meta(description="New grants.")]
     refused: Annotated[list[Refusal], Meta(description="Why `ach apply` refuses these rules.")]
     is_change: bool
+    coming: list[Coming] = []
+    same: list[SameRule] = []
 
 
 def schema() -> dict[str, Any]:

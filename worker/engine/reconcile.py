@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 NO_EVIDENCE: Final = ""
-"""In the place of an event's id, where only an operator's decision supports an unlock."""
+"""In the place of an event's id, where only an operator's decision supports an unlock, or a moment has earned it."""
 
 
 class Kind(StrEnum):
@@ -71,6 +71,11 @@ class Stored(NamedTuple):
     contested_at: int | None
     revoked_at: int | None
     by_hand: bool = False
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether events or a moment support it; without them, a manual grant was earned when it was granted."""
+        return self.event_id != NO_EVIDENCE or not self.by_hand or self.earned_at != self.granted_at
 
     @property
     def state(self) -> State:
@@ -186,7 +191,7 @@ def _unsupported(row: Stored) -> Iterator[Change]:
             yield Change(Kind.WITHDRAWN, row.unlock_id, grant)
         case State.GRANTED:
             yield Change(Kind.CONTESTED, row.unlock_id, grant)
-        case State.BY_HAND if row.event_id != NO_EVIDENCE and row.granted_at is not None:
+        case State.BY_HAND if row.is_supported and row.granted_at is not None:
             yield Change(Kind.AMENDED, row.unlock_id, without_evidence(grant, granted_at=row.granted_at))
         case State.BY_HAND | State.CONTESTED | State.REVOKED:
             return

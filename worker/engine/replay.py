@@ -270,26 +270,35 @@ class Intake:
         self.buried.append(Buried(place, element, rejected))
 
 
-def replay(
-    rules: Rules, program: Program, messages: Iterable[bytes], *, now: int, skew: int, mark: int | None = None
+def replay(  # noqa: PLR0913 - each by name
+    rules: Rules,
+    program: Program,
+    messages: Iterable[bytes],
+    *,
+    now: int,
+    skew: int,
+    mark: int | None = None,
+    until: int | None = None,
 ) -> tuple[Result, list[Rejected]]:
     """Fold a recorded stream; return the result and the dead letters.
 
-    `now` and `skew` in microseconds; `mark` is a secret number of up to 62 bits, as in `Contract`. All of it lies in
-    memory: worker/engine/shards.py has what is for large streams.
+    With `until`, events that occurred then or later are passed over, and the clock stands there; otherwise it is the
+    latest event. `now`, `until` and `skew` in microseconds; `mark` is a secret number of up to 62 bits, as in
+    `Contract`. All of it lies in memory: worker/engine/shards.py has what is for large streams.
     """
     intake = Intake(rules, program, skew=skew, mark=mark)
     intake.take_all(messages, now=now)
-    intake.counts.events = len(intake.events)
-    by_user = events_of_users(intake.events)
+    events = [event for event in intake.events if until is None or event.at < until]
+    intake.counts.events = len(events)
+    by_user = events_of_users(events)
     intake.counts.late = put_in_order(by_user)
     heard = by_user
     if not hears_own_events(program):
-        heard = by_subject(program, intake.events)
+        heard = by_subject(program, events)
         put_in_order(heard)
-    folded = fold_subjects(program, heard)
+    clock = max([event.at for event in events], default=0) if until is None else until
+    folded = fold_subjects(program, heard, clock)
     intake.counts.suppressed = folded.suppressed
-    clock = max([event.at for event in intake.events], default=0)
     unlocks = sorted(folded.unlocks_at(clock), key=lambda unlock: unlock.order)
     hashed = hash_of(sorted([*folded.lines, *map(unlock_line, unlocks)]))
     return Result(hashed, unlocks, [], intake.counts), intake.dead

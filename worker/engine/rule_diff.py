@@ -15,8 +15,16 @@ from dsl.format import strip_spans
 from dsl.reads import once_text
 from dsl.remembers import inventory
 from dsl.syntax import Cmp, Combine, Count, Extreme, Streak, Sum
-from worker.engine.meaning import change_of, meanings_of
-from worker.engine.preview import AchievementChange, Build, ContractChange, Difference, Status, VersionChange
+from worker.engine.meaning import change_of, meanings_of, nameless
+from worker.engine.preview import (
+    AchievementChange,
+    Build,
+    ContractChange,
+    Difference,
+    SameRule,
+    Status,
+    VersionChange,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,6 +50,8 @@ class Differences(NamedTuple):
     """Achievements that are new, or whose own text or declarations differ: what changes of them is no consequence."""
     roots: Mapping[str, Sequence[str]]
     """Achievement to those of `direct` that it names, by itself or through others; in the order of judgement."""
+    same: list[SameRule]
+    """Retired ones, each with a new one that means the same under another name."""
 
 
 def compare_rules(before: Rules, now: Rules) -> Differences:
@@ -59,7 +69,17 @@ def compare_rules(before: Rules, now: Rules) -> Differences:
         compared.contracts(),
         direct,
         _roots(now, direct),
+        _same(before, now),
     )
+
+
+def _same(before: Rules, now: Rules) -> list[SameRule]:
+    gone, new = (
+        {name: nameless(one.achievements[name]) for name in sorted(one.achievements.keys() - other.achievements.keys())}
+        for one, other in ((before, now), (now, before))
+    )
+    of_meaning = {meaning: name for name, meaning in reversed(new.items())}
+    return [SameRule(name, of_meaning[meaning]) for name, meaning in gone.items() if meaning in of_meaning]
 
 
 class _Compared:

@@ -82,6 +82,7 @@ class Deployed:
 
     `since` is the epoch from which each scope's plan has been in force, `skew` is in microseconds.
     `mark` is what `Contract` takes, `region` that of messages that name none; `cause` is the change that applied them.
+    `streamed` means that the clock is that of the stream.
     """
 
     def __init__(  # noqa: PLR0913 - how it is used, each by name
@@ -95,6 +96,7 @@ class Deployed:
         mark: int | None = None,
         region: str = NO_REGION,
         cause: Cause | None = None,
+        streamed: bool = False,
     ) -> None:
         if ruleset.program is None:
             raise ValueError("rules with errors cannot be deployed")
@@ -105,6 +107,8 @@ class Deployed:
         self.contract = Contract(rules.events, prefix=prefix, skew=skew, mark=mark)
         self.region = region
         self.cause = cause
+        self.streamed = streamed
+        """Whether moments pass by the latest event, and not by the wall clock."""
         self.stamps = {
             scope: f"{plan.fingerprint}@{since.get(scope, epoch)}" for scope, plan in self.program.scopes.items()
         }

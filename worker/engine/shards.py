@@ -173,6 +173,8 @@ class ShardResult(msgspec.Struct):
     """By shard: events of subjects that are folded there."""
 
 
+NO_MOMENTS: Final = -(2**63)
+"""A clock that reaches no version: rules with versions that begin are replayed as a whole."""
 _decode_result: Final = msgspec.msgpack.Decoder(ShardResult).decode
 
 
@@ -207,7 +209,8 @@ def fold_users(ground: Ground, blocks: Iterable[Block], foreign: AbstractSet[Id]
     intake.counts.events = len(intake.events)
     intake.counts.late = put_in_order(by_user)
     # Where events name several users, a history is spread over shards.
-    result = _result(intake.counts, fold_subjects(ground.program, {} if ground.program.roles.naming else by_user))
+    users = {} if ground.program.roles.naming else by_user
+    result = _result(intake.counts, fold_subjects(ground.program, users, NO_MOMENTS))
     result.latest = max([event.at for event in intake.events], default=0)
     result.buried = [(place, one.reason, one.detail, one.body) for place, _, one in intake.buried]
     result.handed_on = _handed_on(ground, intake)
@@ -258,7 +261,7 @@ def fold_others(ground: Ground, blocks: Iterable[Block], shard: int) -> ShardRes
             if _home(ground, subject) == shard:
                 subjects[subject].append(seen)
     put_in_order(subjects)
-    return _result(Counts(), fold_subjects(ground.program, subjects))
+    return _result(Counts(), fold_subjects(ground.program, subjects, NO_MOMENTS))
 
 
 # -- ids that several shards have --------------------------------------------------------------------------------------

@@ -59,14 +59,17 @@ def put_in_order(subjects: dict[Subject, list[Event]]) -> int:
     return late
 
 
-def fold_subjects(program: Program, subjects: Mapping[Subject, list[Event]]) -> Folded:
-    """Fold the events of each subject, given once each in canonical order; its plan may not hear some of them."""
+def fold_subjects(program: Program, subjects: Mapping[Subject, list[Event]], clock: int) -> Folded:
+    """Fold the events of each subject, given once each in canonical order; its plan may not hear some of them.
+
+    Moments up to a clock (microseconds) are judged.
+    """
     unlocks: list[tuple[int, Unlock]] = []
     lines: list[bytes] = []
     suppressed = 0
     for subject, events in subjects.items():
         plan = program.scopes[subject.scope]
-        state, grants = fold(plan, events)
+        state, grants = fold(plan, events, clock)
         unlocks += [(grant.earned_at + grant.settle, shown(subject, grant)) for grant in grants]
         lines += progress_lines(plan, subject, state)
         suppressed += state.suppressed if subject.scope == USER else 0

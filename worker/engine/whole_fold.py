@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.fold import start, walk
+from dsl.fold import reach, start, walk
 from worker.engine.reconcile import Complete
 from worker.engine.state_cache import BEGINNING
 
@@ -55,6 +55,7 @@ class WholeFold:
         """Fold more events."""
         self._grants += walk(self._plan, self._state, events)
 
-    def earned(self) -> Earned:
-        """Return what comes of it, once all events are folded."""
+    def earned(self, clock: int) -> Earned:
+        """Return what comes of it by a clock (microseconds), once all events are folded."""
+        self._grants += reach(self._plan, self._state, clock)
         return earned_of(self._grants, self._keys, BEGINNING)

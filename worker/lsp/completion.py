@@ -149,6 +149,7 @@ _BOUNDED: Final = ("count", "sum", "max", "streak")
 _LINES: Final = (
     Offer("at", _KEYWORD, "what happens", "at ${1:2026-04-13T09:00:00Z} ${2:u1} ${3:event} { $4 }"),
     Offer("expect", _KEYWORD, "what must come of it", "expect ${1:u1} ${2:achievement}"),
+    Offer("until", _KEYWORD, "how far the clock goes", "until ${1:2026-05-01T00:00:00Z}"),
 )
 _NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
 _FUNCTIONS: Final = ("length", "lower", "size")

@@ -73,6 +73,7 @@ GLOSSARY: Final = {
     # examples
     "at": "`at INSTANT USER EVENT { payload } [times N every DURATION] [tenant T] [id ID]`: what happens.",
     "expect": "`expect USER [not] NAME[.TIER] [at INSTANT] [progress C/T]`: what must come of it.",
+    "until": "`until INSTANT`: how far the clock of the example goes; without it, to the latest event.",
     # units
     "minute": "A calendar minute.",
     "hour": "A calendar hour.",

@@ -160,7 +160,7 @@ async def _carried(
         carried = carriage.of(past.state)
         part = carriage.part(carried)
         if part is None:
-            anew = anew_of(carriage, carried.unearned)
+            anew = anew_of(carriage, carried.state.mark, carried.unearned)
             since = carried.state.mark or BEGINNING
             made[subject] = Refold(rules, subject, carried.state, since, folded=past.folded, anew=anew)
         else:

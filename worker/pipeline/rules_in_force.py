@@ -12,6 +12,7 @@ from worker.contract.transport import NO_REGION
 from worker.engine.change import Announced, Cause, Policy
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
 from worker.rulefiles import without_collector
+from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,6 +125,7 @@ def prepare(
         mark=randbits(62),
         region=settings.region or NO_REGION,
         cause=cause,
+        streamed=settings.clock is Clock.STREAM,
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dsl.analyze import verdicts
+from dsl.calendar import format_instant
+from dsl.moments import moment_of
 from dsl.outcome import full_name
 from dsl.remembers import inventory, size_of
 from dsl.syntax import Achievement
@@ -32,7 +34,10 @@ class Contested(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """One version of an achievement; `remembers` has the keys of its aggregates."""
+    """One version of an achievement; `remembers` has the keys of its aggregates.
+
+    `judged_at` is when it begins, and what came before is judged by it; null where nothing is earned then.
+    """
 
     name: str
     version: int
@@ -40,6 +45,7 @@ class Known(msgspec.Struct, frozen=True):
     place: Place
     reasons: list[Contested]
     remembers: list[str]
+    judged_at: str | None = None
 
 
 class Shared(msgspec.Struct, frozen=True):
@@ -75,7 +81,9 @@ def rule_facts(rules: RuleSet) -> RuleFacts:
     for source, node in _versions(rules):
         key = (node.name.text, node.version)
         reasons = [_contested(source, reason) for reason in found[key].reasons]
-        known.append(Known(*key, not reasons, place_of(source, node.name.span), reasons, of.get(key, [])))
+        begin = moment_of(node)
+        judged_at = None if begin is None else format_instant(begin)
+        known.append(Known(*key, not reasons, place_of(source, node.name.span), reasons, of.get(key, []), judged_at))
     return RuleFacts(known, [_shared(each) for each in aggregates])
 
 
@@ -109,6 +117,8 @@ def print_facts(facts: RuleFacts) -> None:
     for each in facts.achievements:
         name = f"{each.name} version {each.version}" if numbers[each.name] > 1 else each.name
         console.print(f"{name}: {'final' if each.final else 'contestable'}")
+        if each.judged_at is not None:
+            console.print(f"  begins {each.judged_at}: who qualifies by then earns it then, without another event")
         for reason in each.reasons:
             at = reason.place
             console.print(f"  {at.file}:{at.line}:{at.column}: {reason.text}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.faults.plants.bug import Bug
+from tests.faults.plants.bug import Bug, Edit
 
 UNIT: Final = "dsl/test_carry.py"
 EDITS: Final = "property/test_carry.py::test_drawn_edits"
@@ -132,6 +132,13 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:unmoved_subjects",
         old="asked.witness = '' OR EXISTS (",
         new="asked.witness >= '' OR EXISTS (",
+        also=(
+            Edit(
+                "sql:unmoved_subjects",
+                "asked.version <> 0 OR :scope <> 'user'",
+                "asked.version >= 0 OR :scope <> 'user'",
+            ),
+        ),
         tests=(f"{AHEAD}::test_an_erased_user_does_not_come_back",),
     ),
     Bug(
@@ -157,5 +164,13 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="await pieces.flush()",
         new="",
         tests=(f"{AHEAD}::test_a_sweep_goes_on_where_it_was",),
+    ),
+    Bug(
+        "builds_never_rest",
+        "a build rests as long as it works while there is live work",
+        at="Courtesy.rest",
+        old="max(self._pause, worked)",
+        new="min(self._pause, worked)",
+        tests=("worker/engine/test_pace.py::test_a_build_rests_as_long_as_it_works_while_there_is_live_work",),
     ),
 )

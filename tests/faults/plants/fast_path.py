@@ -91,8 +91,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "express_walks_what_is_late",
         "what is late is taken in place",
         at="decide:_move",
-        old="late = late_among(current, heard) if own.behind else 0",
-        new="late = 0",
+        old="late = late_among(current, heard) if",
+        new="late = 0 if",
         tests=(EXPRESS,),
     ),
     Bug(

@@ -35,7 +35,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "mark_not_advanced",
         "the mark is the last event folded",
-        at="fold:walk",
+        at="fold:_walk",
         old="state.mark = Position(last.at, last.id)",
         new="state.mark = state.mark or Position(last.at, last.id)",
         tests=FOLD,

@@ -39,10 +39,7 @@ BUGS: Final = (
         at="Groups.finish",
         old="node.groups.put(key, Group(done=True))",
         new="node.groups.drop(key)",
-        tests=(
-            f"{KEYED}::test_what_is_waited_for_earns_every_value_at_once",
-            f"{KEYED}::test_progress_is_that_of_the_furthest_group",
-        ),
+        tests=(f"{KEYED}::test_what_is_waited_for_earns_every_value_at_once",),
     ),
     Bug(
         "piece_not_written",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.engine.pace import BURST_SECONDS, Headway, Lag, Pace, gives_way
+from worker.engine.pace import BURST_SECONDS, Courtesy, Headway, Lag, Pace, gives_way
 
 SECOND = 1_000_000
 
@@ -52,3 +52,31 @@ def test_the_time_left(looked_at: int, expected: int | None, left: float | None)
 )
 def test_a_build_gives_way(lag: Lag, max_lag: int | None, said: str) -> None:
     assert gives_way(lag, max_lag, 100 * SECOND) == said
+
+
+def test_a_build_rests_as_long_as_it_works_while_there_is_live_work() -> None:
+    courtesy = Courtesy(0.005)
+    assert courtesy.rest(0.02, 10.0) == 0
+    courtesy.saw(live=True, at=10.0)
+    assert courtesy.rest(0.02, 10.5) == 0.02
+    assert courtesy.rest(0.001, 10.5) == 0.005
+    courtesy.saw(live=False, at=10.6)
+    assert courtesy.rest(0.02, 10.7) == 0.02, "it was there a moment ago"
+    assert courtesy.rest(0.02, 12.0) == 0
+    hasty = Courtesy(0)
+    hasty.saw(live=True, at=10.0)
+    assert hasty.rest(0.02, 10.0) == 0
+
+
+def test_pieces_are_as_large_as_keeps_their_partition_for_a_moment() -> None:
+    courtesy = Courtesy(0.005)
+    courtesy.saw(live=True, at=0.0)
+    for _ in range(20):
+        courtesy.held(0.05, courtesy.size, 0.1)
+    assert courtesy.size == Courtesy.SMALLEST
+    courtesy.held(0.001, courtesy.size, 0.1)
+    assert courtesy.size == Courtesy.SMALLEST + 10
+    courtesy.held(0.001, 3, 0.1)
+    assert courtesy.size == Courtesy.SMALLEST + 10, "a small piece says nothing about larger ones"
+    courtesy.held(0.05, 200, 5.0)
+    assert courtesy.size == Courtesy.LARGEST, "no live work waits"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dsl.ruleset import build
-from worker.engine.preview import Difference, Status
+from worker.engine.preview import Difference, SameRule, Status
 from worker.engine.rule_diff import Differences, build_of, compare_rules
 
 if TYPE_CHECKING:
@@ -117,3 +117,12 @@ def test_what_is_built_and_reused() -> None:
     touched = rules(TEN, TWO, events=EVENTS.replace("10m", "1h"))
     again = build_of(before, touched, compare_rules(before, touched), events=0, rate=None, measured=True)
     assert (again.new, again.seconds) == (["count(a.done)", "once a.done per s"], None)
+
+
+def test_a_retired_achievement_comes_back_under_another_name() -> None:
+    renamed = TEN.replace("achievement ten", "achievement decade").replace('"Ten"', '"Decade"')
+    found = compared((TEN, TWO), (renamed, TWO))
+    assert found.same == [SameRule("ten", "decade")]
+    other = renamed.replace(">= 10", ">= 11")
+    assert compared((TEN, TWO), (other, TWO)).same == []
+    assert compared((TEN, TWO), (TEN, renamed, TWO)).same == []  # both are there

@@ -26,6 +26,7 @@ from worker.engine.effects import example_of
 from worker.engine.preview import Listed
 from worker.engine.rule_set import rule_files
 from worker.pipeline.sorted_lines import SortedLines
+from worker.process.loop import spare_collector
 from worker.report import screen
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ async def _plan(settings: Settings, rules: RuleSet, options: _Options) -> Previe
 
 
 async def _show(store: Store, *, settings: Settings, rules: RuleSet, options: _Options) -> Preview:
+    spare_collector()
     with SortedLines() as kept:
 
         def keep(line: Line) -> None:

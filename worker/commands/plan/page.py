@@ -72,6 +72,13 @@ def _lines(preview: Preview, width: int) -> Iterator[Line]:
     yield from _notes(preview)
     for change in preview.achievements:
         yield from _achievement(change, preview, width)
+    for pair in preview.same:
+        said = f"{pair.new} means what {pair.retired} meant, and users earn it anew"
+        yield Line(f"? {said}: to keep the unlocks, keep the id {pair.retired} and change its title", CHANGE)
+    for one in preview.coming:
+        name = full_name(one.achievement, one.tier)
+        said = f"would earn {name} v{one.version} by what they have today"
+        yield Line(f"> at {one.at.replace('.000000Z', 'Z')}   {one.unlocks:,} {said}", ADDITION)
     for contract in preview.contracts:
         yield from _contract(contract, width)
     yield Line(_unchanged(preview), DIM)

@@ -69,7 +69,7 @@ class OfLedger(TypedDict):
     help="Fold the events of DATABASE_URL and compare with what it has granted; --rules tries other rules.",
 )
 @click.option("--since", metavar="INSTANT", help="With --from-ledger: events that occurred then or later.")
-@click.option("--until", metavar="INSTANT", help="With --from-ledger: events that occurred earlier.")
+@click.option("--until", metavar="INSTANT", help="Only events that occurred earlier; the clock goes up to there.")
 @click.option("--day", metavar="DATE", help="With --from-ledger: the events of a day (UTC), such as 2026-05-01.")
 @click.option("--tenant", "-t", metavar="T", help="With --from-ledger: of one tenant.")
 @click.option("--user", "-u", metavar="U", help="With --from-ledger: of one user; needs --tenant.")
@@ -99,13 +99,18 @@ def command(  # noqa: PLR0913 - its options
 
         rules = usable_rules(paths) if paths else None
         sys.exit(0 if replay_from_ledger(rules, of_ledger, as_json=as_json, quiet=quiet) else 1)
-    if any(of_ledger.values()):
-        name = next(name for name, value in of_ledger.items() if value)
+    until = of_ledger["until"]
+    if name := next((name for name, value in of_ledger.items() if value and name != "until"), None):
         raise click.UsageError(f"--{name} goes with --from-ledger")
+    if until is not None and through_worker:
+        raise click.UsageError("--until goes without --through-worker, whose clock is the latest event")
     if not streams or not paths:
         raise click.UsageError("name a STREAM and --rules, or --from-ledger")
     at = wall_clock() if now is None else microseconds(now)
-    request = Request(tuple(streams), at, as_json=as_json, expect=expect, through_worker=through_worker, quiet=quiet)
+    end = None if until is None else microseconds(until)
+    request = Request(
+        tuple(streams), at, end, as_json=as_json, expect=expect, through_worker=through_worker, quiet=quiet
+    )
     sys.exit(0 if _replay(usable_rules(paths), request) else 1)
 
 
@@ -155,15 +160,19 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
         return run_through(rules, request), []
     if rules.program is None:
         raise AssertionError(rules.problems)
+    until = request.until
     with without_collector():
         waiting = pieces(request.streams)
         head = _head(waiting)
-        if sum(map(_bytes_of, head)) >= IN_MEMORY_BYTES:
+        # What is earned when a version begins is decided by a clock that no part of the recording knows.
+        whole = until is not None or any(plan.moments for plan in rules.program.scopes.values())
+        if not whole and sum(map(_bytes_of, head)) >= IN_MEMORY_BYTES:
             from worker.commands.replay.large import run_large
 
             return run_large(rules.rules, rules.program, chain(head, waiting), request)
-        messages = chain.from_iterable(head)
-        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=new_mark())
+        messages = chain.from_iterable(chain(head, waiting))
+        mark = new_mark()
+        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=mark, until=until)
 
 
 def _head(waiting: Iterator[list[bytes]]) -> list[list[bytes]]:

@@ -17,6 +17,7 @@ class Request(msgspec.Struct, frozen=True):
 
     streams: tuple[str, ...]
     now: int
+    until: int | None = None
     as_json: bool = False
     expect: Path | None = None
     through_worker: bool = False

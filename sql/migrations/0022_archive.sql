@@ -1,4 +1,4 @@
--- compatible_from: 17
+-- compatible_from: 21
 -- The archive: events of long ago, packed by user. `ach archive` fills it, and until then releases before run beside it.
 
 CREATE TABLE pack (
