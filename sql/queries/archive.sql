@@ -117,7 +117,7 @@ SELECT archived_at IS NOT NULL FROM archive FOR UPDATE;
 
 -- name: bar_releases_before
 -- From now on a release that does not know the archive does not start.
-UPDATE schema_migration SET compatible_from = 22 WHERE number = 22 AND compatible_from < 22;
+UPDATE schema_migration SET compatible_from = number WHERE name = 'archive' AND compatible_from < number;
 
 -- name: begin_archive
 -- What the probe is here, and what it was when ids were first archived.

@@ -86,6 +86,8 @@ async def test_old_events_leave_the_ledger_but_for_the_last_of_each_user(engine:
     assert await ledger(engine) == ["a.done-2-u2", "a.done-8-u1"]
     assert await replayed(engine) == before
     assert (await archived(engine)).events == 0
+    (row,) = await engine.rows("SELECT compatible_from = number AS barred FROM schema_migration WHERE name = 'archive'")
+    assert row["barred"]
 
 
 async def test_an_old_id_that_comes_again_is_a_duplicate_and_with_another_body_a_dead_letter(engine: Engine) -> None:
@@ -373,6 +375,7 @@ async def test_rules_that_hear_less_measure_at_an_archived_event(engine: Engine)
     """The mark of a carried state is the last event that rules still hear, and that one is archived."""
     await sent(engine, *many("u1", 4), event(20, "c.done"), event(21, "c.done"))
     await archived(engine)
+    await sent(engine, event(1, id="late"))
     await engine.apply("event a.done { key: string?, team: string? }\n" + ONE)
     await engine.backfill()
     assert [row["mark_id"] for row in await engine.rows("SELECT mark_id FROM progress")] == ["a.done-3-u1"]
