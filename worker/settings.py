@@ -166,7 +166,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         _check(name, value)
     settings = msgspec.convert(given, Settings, strict=False)
     if (settings.journal is None) != (settings.journal_key_file is None):
-        raise SettingsError("ACH_JOURNAL and ACH_JOURNAL_KEY_FILE: set both, or none of them")
+        there, missing = ("ACH_JOURNAL", "ACH_JOURNAL_KEY_FILE")[:: 1 if settings.journal is not None else -1]
+        raise SettingsError(f"{there} is set and {missing} is not: set both, or none of them")
     try:
         return msgspec.structs.replace(settings, identity=read_identity(environment, settings.nats_url))
     except IdentityError as error:

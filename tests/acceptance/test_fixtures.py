@@ -221,6 +221,7 @@ def test_every_clause_argument_and_modifier_occurs() -> None:
         if getattr(node, field.name) != field.default
     }
     every = {(kind.__name__, field.name) for kind in kinds() for field in msgspec.structs.fields(kind)}
+    every.remove(("Alternative", "seen"))  # nothing that is written: the check puts it in
     assert every - given == set()
 
 

@@ -9,8 +9,8 @@ _LIST: Final = re.compile(r"^list (\w+) = \[([^\]]*)\]\n", re.MULTILINE)
 _FAMILY: Final = re.compile(
     r"^(achievement \w+|example \"[^\"]*\") for each (\w+) in (\w+|\[[^\]]*\])(.*?)^\}\n", re.MULTILINE | re.DOTALL
 )
-_LADDER: Final = re.compile(r"^  when  (.*?)\)\n((?:  tier \w+ >= \d+ *\{.*\}\n)+)", re.MULTILINE)
-_RUNG: Final = re.compile(r"  tier (\w+) (>= \d+) *\{(.*)\}\n")
+_LADDER: Final = re.compile(r"^  when  (.*?)\)\n((?:  tier \w+ >= [\d_]+ *\{(?:[^{}]|\{[^{}]*\})*\}\n)+)", re.MULTILINE)
+_RUNG: Final = re.compile(r"  tier (\w+) (>= [\d_]+) *\{((?:[^{}]|\{[^{}]*\})*)\}\n")
 _ALL: Final = re.compile(r"in \[([^\]]*)\](.*?)>= all")
 
 

@@ -106,6 +106,8 @@ WRONG: Final[dict[str, dict[str, str]]] = {
     "ACH_LOG_FORMAT": {"yaml": "expected text or json, got 'yaml'"},
     "ACH_LOG_LEVEL": {"INFO": "expected debug or info or warning or error, got 'INFO'"},
     "ACH_MIGRATE": {"false": "expected auto or never, got 'false'"},
+    "ACH_JOURNAL": {"/var/lib/ach/journal": "is set and ACH_JOURNAL_KEY_FILE is not: set both, or none of them"},
+    "ACH_JOURNAL_KEY_FILE": {"/run/secrets/journal": "is set and ACH_JOURNAL is not: set both, or none of them"},
     "ACH_POOLER": {"pgbouncer": "expected none or transaction, got 'pgbouncer'"},
 }
 

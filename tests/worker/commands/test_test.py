@@ -208,7 +208,7 @@ UPDATES = [
     ("expect ann three", "expect ann three progress 2/3"),
     ("expect bob three", "expect bob not three"),
     ("expect bob three progress 2/3", "expect bob three progress 0/3"),
-    ("expect ann habit progress 2/2", "expect ann habit progress 1/2"),
+    ("expect ann habit progress 2/2", "expect ann habit progress 0/2"),
 ]
 
 
