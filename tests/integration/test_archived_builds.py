@@ -55,7 +55,7 @@ async def test_a_sweep_reads_the_archive_with_the_ledger(engine: Engine, monkeyp
 
     users = [f"u{n}" for n in range(20)]
     await engine.apply("event a.done { key: string?, team: string? }\nevent b.done {}\nevent c.done {}\n")
-    old = [event(n, "b.done", user=user, tenant=tenant) for user in users for n in range(1) for tenant in ("t1", "t2")]
+    old = [event(0, "b.done", user=user, tenant=tenant) for user in users for tenant in ("t1", "t2")]
     await sent(engine, *old, *many("busy", 14), *(event(2, user=user) for user in users))
     await archived(engine)
     await sent(engine, *(event(5, "b.done", user=user) for user in users))
@@ -110,6 +110,11 @@ async def test_a_rebuild_counts_no_events_that_are_archived_meanwhile(
     assert (await rebuilt(engine)).is_as_it_was
 
 
+def named(_tenant_id: str, name: str) -> str:
+    """Return the name of a row of names."""
+    return name
+
+
 async def test_a_journal_finds_the_names_of_archived_teams(engine: Engine) -> None:
     await engine.apply(RULES + TEAM)
     await sent(engine, *many("u1", 2, team="red"), event(9))
@@ -117,7 +122,7 @@ async def test_a_journal_finds_the_names_of_archived_teams(engine: Engine) -> No
     await engine.rows("DELETE FROM progress")
     async with open_store(engine.settings.database_url) as store, store.transaction() as session:
         place = {"after_tenant": "", "after_subject": "", "limit": 10}
-        found = await session.rows(lambda _, name: name, "kept_subjects", scope="team", **place)
+        found = await session.rows(named, "kept_subjects", scope="team", **place)
     assert found == ["red"]
 
 
