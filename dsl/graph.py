@@ -59,12 +59,13 @@ def picture(rules: Rules) -> Picture:
         arrows.extend(Arrow(box, known[name]) for name in dict.fromkeys(user.achievement for user in each.users))
     boxes.extend(Box(box, "achievement", name) for name, box in known.items())
     for name, versions in rules.achievements.items():
-        named = dict.fromkeys(pair for version in versions for pair in _named(version))
-        arrows.extend(Arrow(known[other], known[name], how) for other, how in named)
+        others = dict.fromkeys(pair for version in versions for pair in named(version))
+        arrows.extend(Arrow(known[other], known[name], how) for other, how in others)
     return Picture(tuple(boxes), tuple(arrows))
 
 
-def _named(version: Achievement) -> Iterator[tuple[str, str]]:
+def named(version: Achievement) -> Iterator[tuple[str, str]]:
+    """Yield the achievements that a version asks for, and how: `after` or `unlocked`."""
     for target in version.after:
         yield target.achievement.text, "after"
     whens = [tier.when for tier in version.tiers] if version.when is None else [version.when]

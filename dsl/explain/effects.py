@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import structs
+
 from dsl import words
 from dsl.built_ins import COUNTED
 from dsl.calendar import label, unit_index
 from dsl.explain.groups import belongs, has_keys
-from dsl.explain.shape import Did
+from dsl.explain.shape import Did, Progress
 from dsl.explain.unmet import instant, shown, unmet
 from dsl.filters import field_getter, pattern_types
 from dsl.nodes.compose import Per, Within
@@ -41,6 +43,12 @@ class Seen(NamedTuple):
 
 def did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
     """Yield what an event did to one part itself; not what it did to the parts below."""
+    after = Progress(str(seen.after.fraction), seen.after.current, seen.after.target)
+    for each in _did(path, probe, seen, state):
+        yield structs.replace(each, progress=after) if each.effect in {"counts", "starts afresh"} else each
+
+
+def _did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
     event = seen.event
     if probe.stopped_by(state, event):
         lost = f", at {ratio(seen.before)}" if 0 < seen.before.fraction < 1 else ""

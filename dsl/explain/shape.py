@@ -56,12 +56,16 @@ class Requirement(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Did(msgspec.Struct, frozen=True):
-    """What an event did to one part, named by its path."""
+class Did(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an event did to one part, named by its path.
+
+    `progress` is that of the part after the event, in the span that ends at it; only where the event counts or resets.
+    """
 
     part: str
     effect: Effect
     text: str
+    progress: Progress | None = None
 
 
 class Happened(msgspec.Struct, frozen=True):

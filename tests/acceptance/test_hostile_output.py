@@ -168,7 +168,7 @@ async def test_what_stands_in_files(shell: Shell) -> None:
     seen(shell.ach("check", NAME, "-v"), 0)
     for form in ("json", "sarif", "github"):
         seen(shell.ach("check", NAME, "--format", form), 0)
-    for drawing in ("mermaid", "dot"):
+    for drawing in ("mermaid", "dot", "svg"):
         seen(shell.ach("check", NAME, "--graph", drawing), 0)
     assert r"\u202e" in seen(shell.ach("test", NAME, "--coverage"), 1)
     asked = ("-r", NAME, "stream.jsonl")
@@ -179,6 +179,8 @@ async def test_what_stands_in_files(shell: Shell) -> None:
     assert r"\x1b[2J" in seen(shell.ach("replay", *asked, "--expect", "expected.json"), 1)
     for form in ("text", "json"):
         seen(shell.ach("explain", *asked, "-u", USER, "--tenant", TENANT, "-a", "first", "--format", form), 0)
+    seen(shell.ach("explain", *asked, "-u", USER, "--tenant", TENANT, "-a", "first", "--html", f"why{EVIL[:3]}"), 0)
+    assert not obeyed((shell.folder / f"why{EVIL[:3]}").read_text("utf-8"))
     seen(shell.ach("explain", *asked, "-u", USER, "-a", "first"), 1)
     seen(shell.ach("explain", *asked, "-u", EVIL, "-a", "first"), 1)
     seen(shell.ach("docs", NAME, "-o", f"site{EVIL[:3]}"), 0)

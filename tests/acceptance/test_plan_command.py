@@ -112,6 +112,7 @@ async def test_mistakes_end_with_1(deployed: Shell) -> None:
             "--announce: expected none, all, or since with a span or an instant, got 'some'",
         ),
         (("rules/", "--announce", "since Monday"), "'--announce since Monday' is no span such as 7d, and no instant"),
+        (("rules/", "--list", "--format", "markdown"), "--list names users, and --format markdown is for a comment"),
         (("rules/", "--nonsense"), "No such option '--nonsense'"),
         ((), "Missing argument 'PATH...'"),
         (("rules/", "--out", "no/such/folder.json"), "no/such/folder.json cannot be written: No such file"),

@@ -203,6 +203,8 @@ async def test_rules_a_stream_and_all_that_follows(town: Town) -> None:
     assert json.loads(town.ach("operator", "export", "-u", "u2", "-t", "t1").out)["events"]
     town.ach("operator", "erase", "u3", "-t", "t1", "--undo", "--reason", "asked", "--yes")
     town.shell.write("rules.ach", RULES + MORE)
+    planned = town.be("reader").ach("plan", "rules.ach", "--format", "markdown")
+    assert (planned.code, "1 new" in planned.out) == (2, True), planned
     town.ach("operator", "apply", "rules.ach")
     await town.rows("UPDATE aggregate SET status = 'building' WHERE scope = 'user' AND status <> 'retired'")
     await observed(town, building={"user"})

@@ -73,6 +73,11 @@ def _line(rules: RuleSet, title: str, achievement: str) -> Expect:
     )
 
 
+def _counted(text: str, fraction: str, current: int) -> dict[str, object]:
+    progress = {"fraction": fraction, "current": current, "target": 100}
+    return {"part": "when", "effect": "counts", "text": text, "progress": progress}
+
+
 def test_the_shape_in_json(rules: RuleSet) -> None:
     explanation = _explained(rules, "money", _line(rules, "money", "spender"))[0]
     assert msgspec.json.decode(msgspec.json.Encoder(decimal_format="number").encode(explanation)) == {
@@ -108,14 +113,14 @@ def test_the_shape_in_json(rules: RuleSet) -> None:
                 "event_id": "e000001",
                 "event_type": "purchase.placed",
                 "user_id": "ann",
-                "did": [{"part": "when", "effect": "counts", "text": "amount 60: 60 of 100"}],
+                "did": [_counted("amount 60: 60 of 100", "3/5", 60)],
             },
             {
                 "occurred_at": "2026-04-13T10:00:00.000000Z",
                 "event_id": "e000002",
                 "event_type": "purchase.placed",
                 "user_id": "ann",
-                "did": [{"part": "when", "effect": "counts", "text": "amount 40: 100 of more than 100"}],
+                "did": [_counted("amount 40: 100 of more than 100", f"{10**40}/{10**40 + 1}", 100)],
             },
         ],
         "had": [],

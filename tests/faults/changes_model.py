@@ -165,7 +165,7 @@ def expected_of(text: str, events: list[Event], clock: int) -> Expected:
     for subject, heard in by_subject(program, events).items():
         heard.sort(key=canonical_order)
         made.heard[subject] = heard
-        state, grants = fold(program.scopes[subject.scope], heard)
+        state, grants = fold(program.scopes[subject.scope], heard, clock)
         made.states[subject] = state
         for grant in grants:
             target = Target(subject, grant.achievement, grant.tier or "", grant.occurrence or "")

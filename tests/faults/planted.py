@@ -51,6 +51,7 @@ from tests.faults.plants import (
     moments,
     notifier,
     operators,
+    pictures,
     plan,
     process,
     progress,
@@ -124,6 +125,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *process.BUGS,
     *scripting.BUGS,
     *authoring.BUGS,
+    *pictures.BUGS,
 )
 
 QUICK: Final = (

@@ -15,6 +15,8 @@ from dsl.compile import scope_of, tier_conditions
 from dsl.filters import pattern_types
 from dsl.trees import counted, walk
 from dsl.values import canonical_number
+from worker.catalogue.anchors import anchor_of, event_anchor
+from worker.catalogue.graphs import graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from dsl.schema import EventSchema, Field, Rules
     from dsl.syntax import Achievement, Active, Condition, Reveal, Reward, Target, Title
     from dsl.words import Phrase
+    from worker.catalogue.graphs import Graph
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 _NAMED: Final = re.compile(r"\b[a-z][a-z0-9_]*(?:(?:\.[a-z][a-z0-9_]*)+\b|(?= unlocked))")
@@ -105,6 +108,7 @@ class Family(NamedTuple):
     heading: str
     anchor: str
     cards: tuple[Card, ...]
+    graphs: tuple[Graph, ...]
 
 
 class Row(NamedTuple):
@@ -166,10 +170,16 @@ class _Maker:
         for name, versions in self.rules.achievements.items():
             family = versions[-1].family
             grouped["" if family is None else family.text].append(self._card(name, versions))
+        counts: defaultdict[str, list[str]] = defaultdict(list)
+        for event in self.rules.events:
+            for name in self.uses.get(event, ()):
+                counts[name].append(event)
         # As the author lists them; whatever has no family comes last.
         for name in sorted(grouped, key=lambda name: name == ""):
             heading = _heading(name) if name else ("Other" if len(grouped) > 1 else "Achievements")
-            yield Family(name, heading, f"family-{name}", tuple(grouped[name]))
+            cards = tuple(grouped[name])
+            drawn = graphs(self.rules, counts, [card.name for card in cards], heading)
+            yield Family(name, heading, f"family-{name}", cards, tuple(drawn))
 
     def _card(self, name: str, versions: tuple[Achievement, ...]) -> Card:
         last = versions[-1]
@@ -269,16 +279,6 @@ class _Maker:
 
 
 # -- small things -----------------------------------------------------------------------------------------------------
-
-
-def anchor_of(achievement: str) -> str:
-    """Return the anchor of an achievement."""
-    return f"achievement-{achievement}"
-
-
-def event_anchor(event: str) -> str:
-    """Return the anchor of an event."""
-    return f"event-{event}"
 
 
 def _languages(rules: Rules) -> tuple[str, ...]:

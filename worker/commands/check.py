@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from dsl.graph import Picture
     from dsl.ruleset import RuleSet
 
 Form = Literal["text", "json", "sarif", "github"]
-Drawing = Literal["mermaid", "dot"]
+Drawing = Literal["mermaid", "dot", "svg"]
 
 
 class Request(NamedTuple):
@@ -53,7 +54,7 @@ class Request(NamedTuple):
 @click.option(
     "--graph",
     "drawing",
-    type=click.Choice(["mermaid", "dot"]),
+    type=click.Choice(["mermaid", "dot", "svg"]),
     is_flag=False,
     flag_value="mermaid",
     help="Draw the rules instead. Without a form it stands after the paths, and means Mermaid.",
@@ -98,11 +99,20 @@ def _check_rules(rules: RuleSet, request: Request) -> bool:
     if request.drawing is not None and not rules.errors:
         from dsl import graph  # noqa: PLC0415 - see _print
 
-        drawn = graph.picture(rules.rules)
-        screen.say(graph.mermaid(drawn) if request.drawing == "mermaid" else graph.dot(drawn))
+        screen.say(_drawn(graph.picture(rules.rules), request.drawing))
     else:
         _print(rules, request)
     return not rules.errors and not (request.strict and rules.problems)
+
+
+def _drawn(picture: Picture, form: Drawing) -> str:
+    from dsl import graph  # noqa: PLC0415 - see _print
+
+    if form == "svg":
+        from worker.report import graph_svg  # noqa: PLC0415 - see _print
+
+        return graph_svg.graph(picture, graph_svg.Words("rules", "What counts towards what"), alone=True) + "\n"
+    return graph.mermaid(picture) if form == "mermaid" else graph.dot(picture)
 
 
 def _print(rules: RuleSet, request: Request) -> None:

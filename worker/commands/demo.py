@@ -26,6 +26,7 @@ from worker.commands.options import PATHS
 from worker.commands.pages import exports, show_pages
 from worker.commands.servers import CommandError, command_errors, on_private_servers
 from worker.commands.unlock_totals import print_unlock_totals
+from worker.engine.minutes import LATENCY_BUCKETS
 from worker.engine.replay import Expected
 from worker.engine.stats import Stats, percentile
 from worker.local.sandbox import Sandbox, deploy, rules_in_force, sandbox
@@ -34,6 +35,7 @@ from worker.pipeline.dead_letters import count_letters
 from worker.process.signals import stop_on_signals
 from worker.recording import lines
 from worker.report import screen
+from worker.report.bars import histogram
 from worker.rulefiles import load
 from worker.settings import Settings
 from worker.store import open_store
@@ -53,6 +55,12 @@ LOOK_SECONDS: Final = 0.2
 PACE: Final = 1000
 """Events a second of the first history: latency under a load that a worker can bear, not of a queue."""
 TICK_SECONDS: Final = 0.01
+NEXT: Final = """
+next:
+  ach demo --keep      the same, then console and API in a browser: who earned what, when and why
+  ach init lessons     first rules of your own, with an example, and events to send
+  docs/tutorial.md     from there to an unlock in the console, in ten minutes"""
+"""What is worth doing after a demo."""
 
 
 @click.command("demo")
@@ -91,7 +99,7 @@ async def _demo(folder: Path, *, keep: bool) -> bool:
             if keep:
                 await _look_around(box, stop)
     if not keep:
-        screen.out().print("with --keep it goes on, and shows in a browser who earned what, when and why")
+        screen.out().print(NEXT)
     return good
 
 
@@ -278,6 +286,15 @@ def _print_summary(measured: _Measured, stored: Stored, dead: dict[str, int], ra
         ("digest", stored.digest),
     ):
         screen.out().print(f"{name:<19}{said}")
+    _print_latencies(measured.steady)
+
+
+def _print_latencies(seconds: list[float]) -> None:
+    """Print how many unlocks took how long from publish to announcement."""
+    if seconds:
+        screen.out().print("\nunlocks by time from publish, while events came steadily")
+    for line in histogram(seconds, LATENCY_BUCKETS, _milliseconds):
+        screen.out().print(f"  {line}")
 
 
 def _milliseconds(seconds: float | None) -> str:

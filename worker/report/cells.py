@@ -12,3 +12,8 @@ def cut(text: str, most: int) -> str:
     shown = visible(text)
     head = shown if cell_len(shown) <= most else set_cell_size(shown, most - 1).rstrip()
     return head if head == shown else f"{head}…"
+
+
+def cells(text: str) -> int:
+    """Return how many cells a text takes; a wide character takes two."""
+    return cell_len(text)

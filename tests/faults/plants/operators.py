@@ -34,8 +34,8 @@ _DECIDING: Final = (
         "lost_evidence_kept_by_hand",
         "what an operator granted tells what evidence there is",
         at="_unsupported",
-        old="State.BY_HAND if row.is_supported and",
-        new="State.BY_HAND if not row.is_supported and",
+        old="row.is_supported and row.granted_at is not None",
+        new="not row.is_supported and row.granted_at is not None",
         tests=RECONCILE,
     ),
     Bug(

@@ -9,6 +9,7 @@ from tests.faults.plants.bug import Bug
 PLAN: Final = "integration/test_plan.py"
 RECONCILE: Final = "integration/test_reconcile.py"
 COMMAND: Final = "acceptance/test_plan_command.py"
+COMMENT: Final = "worker/commands/test_plan_markdown.py"
 EFFECTS: Final = "worker/engine/test_effects.py"
 DIFFERENCES: Final = "worker/engine/test_rule_diff.py"
 
@@ -109,5 +110,53 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="return escape(visible(text))",
         new="return visible(text)",
         tests=("worker/commands/test_reconcile_page.py::test_what_it_shows_is_text",),
+    ),
+    Bug(
+        "comment_names_users",
+        "a plan as a comment names no user",
+        at="_without_names",
+        old="replace(effect, examples=[])",
+        new="effect",
+        tests=(f"{COMMENT}::test_the_comment",),
+    ),
+    Bug(
+        "comment_names_the_operator",
+        "a plan as a comment names no operator",
+        at="_without_names",
+        old="replace(preview, applied_by=None, achievements=achievements)",
+        new="replace(preview, achievements=achievements)",
+        tests=(f"{COMMENT}::test_the_comment",),
+    ),
+    Bug(
+        "rules_end_the_block_of_code",
+        "what rules say stays within the block of code of a comment",
+        at="_fence",
+        old="max(3, longest + 1)",
+        new="max(3, longest)",
+        tests=(f"{COMMENT}::test_rules_cannot_leave_the_block_of_code",),
+    ),
+    Bug(
+        "comment_hides_what_it_has",
+        "every character of a comment is seen",
+        at="markdown:markdown",
+        old="_shortened(visible(line.text))",
+        new="_shortened(line.text)",
+        tests=(f"{COMMENT}::test_rules_cannot_leave_the_block_of_code",),
+    ),
+    Bug(
+        "comment_without_end",
+        "a host takes the comment, however much changes",
+        at="markdown:markdown",
+        old="list(_within(page, LARGEST))",
+        new="page",
+        tests=(f"{COMMENT}::test_a_comment_is_bounded",),
+    ),
+    Bug(
+        "comment_lists_users",
+        "a comment does not list the users of each decision",
+        at="plan:command",
+        old='if given["listed"] and form == "markdown":',
+        new="if False:",
+        tests=(f"{COMMAND}::test_mistakes_end_with_1",),
     ),
 )

@@ -37,6 +37,7 @@ class _Asked(TypedDict):
     occurrence: str | None
     form: str
     events: int
+    html: Path | None
 
 
 @click.command("explain")
@@ -58,6 +59,7 @@ class _Asked(TypedDict):
 @click.option("--events", default=20, show_default=True, type=click.IntRange(min=0), help="How many events to show.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
 @json_format_option
+@click.option("--html", metavar="FILE", type=PATHS, help="Write a page with a timeline instead, complete in itself.")
 @click.option("--from-ledger", is_flag=True, help="From DATABASE_URL, by the rules in force; no STREAM, no --rules.")
 def command(
     streams: Sequence[str],

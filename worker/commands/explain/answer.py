@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from dsl.explain.text import render
 from dsl.outcome import full_name
-from worker.engine.why import Question, Why, explained, tiers_asked_for
+from worker.engine.why import CannotExplainError, Question, Why, explained, tiers_asked_for
 from worker.report import screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsl.event import Event
+    from dsl.explain import Explanation
     from dsl.outcome import Subject
     from dsl.schema import Rules
     from worker.engine.why import Contested
@@ -31,6 +33,8 @@ class Request(msgspec.Struct, frozen=True):
     now: int | None = None
     form: str = "text"
     events: int = 20
+    html: Path | None = None
+    """The file for a page; None prints instead."""
 
     @property
     def name(self) -> str:
@@ -59,9 +63,12 @@ def print_answer(
     """Print an explanation of each tier asked for, and the contested unlocks among those that it names.
 
     Raises:
-        CannotExplainError: there is no such occurrence.
+        CannotExplainError: there is no such occurrence, or the page cannot be written.
     """
     found = explained(rules, subject, request.question, tiers_asked_for(rules, request.question), events, now)
+    if request.html is not None:
+        _write(request.html, found, [_kept(subject.subject, one) for one in contested], as_json=request.form == "json")
+        return
     if request.form == "json":
         screen.say_json(Why(found, [*contested]), decimal_format="number")
         return
@@ -76,6 +83,19 @@ def print_answer(
     for kept in contested:
         console.print()
         console.say(_kept(subject.subject, kept), style="yellow")
+
+
+def _write(path: Path, found: Sequence[Explanation], kept: Sequence[str], *, as_json: bool) -> None:
+    from worker.report.explain_page import page  # noqa: PLC0415 - rich measures its texts, and takes time to import
+
+    try:
+        path.write_text(page(found, kept), encoding="utf-8")
+    except OSError as error:
+        raise CannotExplainError(f"{path}: {error.strerror}", "name a file in a folder that is there") from error
+    if as_json:
+        screen.say_json({"file": str(path), "explanations": len(found)})
+    else:
+        screen.out().say(f"{path}: {screen.plural(len(found), 'explanation')}")
 
 
 def _kept(subject: str, unlock: Contested) -> str:

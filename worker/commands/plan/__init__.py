@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
 
 import click
 import msgspec
@@ -18,7 +18,8 @@ from worker.admin.preview import MILLION, Asked, preview
 from worker.admin.preview_reading import Sampled
 from worker.commands.announced import Announces, policy_of
 from worker.commands.checked_rules import usable_rules
-from worker.commands.options import PATHS, rules_argument, wall_clock
+from worker.commands.options import PATHS, json_format_option, rules_argument, wall_clock
+from worker.commands.plan.markdown import markdown
 from worker.commands.plan.page import WIDE, lines
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.change import Policy
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from worker.engine.preview import Preview
     from worker.settings import Settings
     from worker.store import Store
+
+Form = Literal["text", "json", "markdown"]
 
 CHANGES: Final = 2
 """Exit code where something would change."""
@@ -75,7 +78,7 @@ class _Options(NamedTuple):
     announce: str | None
     policy: Policy
     rate: int | None
-    as_json: bool
+    form: Form
     listed: bool
     out: Path | None
 
@@ -87,6 +90,7 @@ class _Given(TypedDict):
     sample: str | None
     announce: str | None
     rate: int | None
+    form: Form
     as_json: bool
     listed: bool
 
@@ -95,7 +99,14 @@ class _Given(TypedDict):
 @rules_argument
 @click.option("--out", "-o", metavar="FILE", type=PATHS, help="Write the plan to a file, for `ach apply FILE`.")
 @click.option("--sample", metavar="PERCENT", help="Look at a part of the subjects, such as 1%; print estimates.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/plan.schema.json).")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "markdown"]),
+    default="text",
+    help="How to print it: for people, as one JSON object (docs/plan.schema.json), as a comment that names no user.",
+)
+@json_format_option
 @click.option("--list", "listed", is_flag=True, help="Print every unlock about which something is decided, too.")
 @click.option(
     "--announce", metavar="POLICY", help="Which new grants to announce: none, all, or since 7d (or an instant)."
@@ -107,12 +118,15 @@ def command(paths: Sequence[Path], **given: Unpack[_Given]) -> None:
     Exit code 0: nothing would change, 2: something would, 1: an error.
     """
     announce = given["announce"]
+    form: Form = "json" if given["as_json"] else given["form"]
+    if given["listed"] and form == "markdown":
+        raise screen.usage("--list names users, and --format markdown is for a comment that does not: leave one out")
     options = _Options(
         sampled=_sampled(given["sample"]),
         announce=announce,
         policy=Policy() if announce is None else policy_of(announce, now=wall_clock()),
         rate=given["rate"],
-        as_json=given["as_json"],
+        form=form,
         listed=given["listed"],
         out=given["out"],
     )
@@ -191,7 +205,10 @@ def _write(seen: Preview, rules: RuleSet, path: Path) -> None:
 
 
 def _print(seen: Preview, kept: SortedLines, options: _Options) -> None:
-    if options.as_json:
+    if options.form == "markdown":
+        screen.say(markdown(seen))
+        return
+    if options.form == "json":
         screen.say_json(seen)
         for line in kept:
             screen.say_json(_listed(line))

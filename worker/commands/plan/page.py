@@ -96,7 +96,8 @@ def _against(preview: Preview) -> str:
     if preview.applied_at is None:
         return f"Against no rules (none are in force), {events}, {snapshot}"
     since = ago(microseconds(preview.taken_at) - microseconds(preview.applied_at))
-    return f"Against epoch {preview.epoch} (applied {since} ago by {preview.applied_by}), {events}, {snapshot}"
+    by = "" if preview.applied_by is None else f" by {preview.applied_by}"
+    return f"Against epoch {preview.epoch} (applied {since} ago{by}), {events}, {snapshot}"
 
 
 def ago(us: int) -> str:
