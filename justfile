@@ -122,6 +122,10 @@ live *args: setup
 group-bench *args: setup
     .venv/bin/python -m bench.group {{ args }}
 
+# What an event takes in the ledger and in the archive, and what a worker pays for an archive
+archive-bench *args: setup
+    .venv/bin/python -m bench.archive {{ args }}
+
 # Measure what an event costs that names one more user
 roles-bench *args: setup
     .venv/bin/python -m bench.roles {{ args }}

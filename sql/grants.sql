@@ -51,10 +51,12 @@ GRANT SELECT, UPDATE (tenant_token, user_token) ON erasure TO {worker};
 GRANT SELECT, INSERT ON pseudonym TO {worker};
 GRANT SELECT, INSERT, UPDATE ON renamed_event TO {worker};
 GRANT SELECT ON pseudonym_key TO {worker};
+GRANT SELECT ON archive, pack, packing, packed_id TO {worker};
+GRANT SELECT, INSERT ON packed_member TO {worker};
 GRANT EXECUTE ON FUNCTION keyed_hash TO {worker};
 GRANT EXECUTE ON FUNCTION overtaken TO {worker};
 
--- `ach apply`, `rollback`, `rules retire`, `change`, `backfill`, `rebuild`, `grant`, `revoke`, `erase`, `export`, `dead`; `ach console` with actions; and all that readers do.
+-- `ach apply`, `rollback`, `rules retire`, `change`, `backfill`, `rebuild`, `grant`, `revoke`, `erase`, `archive`, `export`, `dead`; `ach console` with actions; and all that readers do.
 GRANT SELECT ON minute, worker, v_unlock, v_event TO {operator};
 GRANT SELECT, INSERT ON rule_set TO {operator};
 GRANT SELECT, INSERT, UPDATE ON change, rule_version, erasure, action TO {operator};
@@ -71,16 +73,22 @@ GRANT SELECT, INSERT, UPDATE, DELETE
 GRANT SELECT, DELETE ON revealed TO {operator};
 GRANT DELETE ON erasure TO {operator};
 GRANT SELECT, INSERT ON lifted_erasure, moment TO {operator};
+GRANT SELECT, INSERT, UPDATE, DELETE ON pack, packed_id, packed_member TO {operator};
+GRANT SELECT, INSERT, DELETE ON packing TO {operator};
+GRANT SELECT, UPDATE ON archive TO {operator};
+GRANT USAGE ON SEQUENCE pack_number TO {operator};
+GRANT UPDATE (compatible_from) ON schema_migration TO {operator};
 GRANT SELECT, INSERT, UPDATE ON rebuild TO {operator};
 GRANT EXECUTE ON FUNCTION overtaken TO {operator};
 GRANT EXECUTE ON FUNCTION keep_revealed TO {operator};
 
 -- `ach progress`, `unlocks`, `explain`, `digest`; people with a SQL client. No dead letters: they hold what others sent.
-GRANT SELECT ON event, event_subject, progress, checkpoint, unlock, evaluation, change, moment, rule_version, erasure,
-    revealed, minute, v_unlock, v_event TO {reader};
+GRANT SELECT ON event, event_subject, pack, packed_member, progress, checkpoint, unlock, evaluation, change, moment,
+    rule_version, erasure, revealed, minute, v_unlock, v_event TO {reader};
 
 -- `ach serve`: `keep_revealed` is for `reveal = true`.
-GRANT SELECT ON event, event_subject, progress, unlock, evaluation, rule_version, erasure, revealed, minute TO {serve};
+GRANT SELECT ON event, event_subject, pack, packed_member, progress, unlock, evaluation, rule_version, erasure, revealed,
+    minute TO {serve};
 GRANT EXECUTE ON FUNCTION keep_revealed TO {serve};
 
 -- `ach notify`.
@@ -90,11 +98,11 @@ GRANT SELECT ON erasure TO {notify};
 -- `ach ingest` needs the rules alone, which it has.
 
 -- `ach mirror`. It reads dead letters, and copies no bodies.
-GRANT SELECT ON event, event_subject, progress, unlock, evaluation, rule_version, erasure, lifted_erasure, renamed_event,
+GRANT SELECT ON event, event_subject, pack, progress, unlock, evaluation, rule_version, erasure, lifted_erasure, renamed_event,
     dead_letter TO {mirror};
 
 -- `ach console` for viewers, dead letters with their bodies.
-GRANT SELECT ON event, event_subject, progress, checkpoint, unlock, evaluation, change, rule_version, erasure, revealed,
-    minute, worker, action, dead_letter, dead_letter_user, delivery, v_unlock, v_event TO {console};
+GRANT SELECT ON event, event_subject, pack, packed_member, progress, checkpoint, unlock, evaluation, change, rule_version,
+    erasure, revealed, minute, worker, action, dead_letter, dead_letter_user, delivery, v_unlock, v_event TO {console};
 {tenants}
 COMMIT;

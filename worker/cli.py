@@ -30,6 +30,7 @@ SUMMARIES: Final = {
     "alerts": "Print the alert rules for Prometheus, to be named in its `rule_files`.",
     "analyze": "Answer a question of product or operations from a mirror (docs/analyze.md); without a NAME, list them.",
     "apply": "Put rule files into force, all of them together, and bring all users up to date.",
+    "archive": "Pack old events into a tenth of the room; nothing is forgotten. Without SPAN, say what is packed.",
     "backfill": "Continue a backfill that was interrupted (`ach apply` runs it by itself).",
     "change": "See the changes of rules: who applied what and why, how far each is built; pause, resume, cancel.",
     "check": "Check rule files: every problem in one run, with its place and a hint.",

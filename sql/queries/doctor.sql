@@ -32,7 +32,8 @@ FROM (
     FROM (
         VALUES
             ('aggregate', 'SELECT', NULL), ('aggregate', 'UPDATE', 'status'), ('aggregate', 'UPDATE', 'changed_at'),
-            ('change', 'SELECT', NULL), ('change', 'UPDATE', NULL), ('checkpoint', 'SELECT', NULL),
+            ('archive', 'SELECT', NULL), ('pack', 'SELECT', NULL), ('packing', 'SELECT', NULL), ('packed_id', 'SELECT', NULL),
+            ('packed_member', 'SELECT', NULL), ('packed_member', 'INSERT', NULL), ('change', 'SELECT', NULL), ('change', 'UPDATE', NULL), ('checkpoint', 'SELECT', NULL),
             ('checkpoint', 'INSERT', NULL),
             ('checkpoint', 'UPDATE', NULL), ('checkpoint', 'DELETE', NULL), ('correction', 'SELECT', NULL),
             ('correction', 'INSERT', NULL), ('correction', 'UPDATE', 'announced'), ('correction', 'DELETE', NULL),
@@ -95,4 +96,6 @@ SELECT
         ) AS letters
         GROUP BY reason
         ORDER BY count(*) DESC, reason
-    ) AS letters;
+    ) AS letters,
+    (SELECT before FROM archive) AS archived_before,
+    EXISTS (SELECT FROM packing) AS archiving;

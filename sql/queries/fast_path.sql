@@ -10,6 +10,14 @@ ARRAY(
         ORDER BY achievement, tier, occurrence
     )
 
+-- part: is_archived_behind
+EXISTS (
+        SELECT
+        FROM pack
+        WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id
+            AND pack.last_at >= coalesce(latest.mark_at, '-infinity')
+    )
+
 -- part: asked_with_checkpoint
 FROM unnest(
     :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
@@ -27,9 +35,12 @@ LEFT JOIN LATERAL (
 
 -- name: pasts_of_users
 -- The data to fold users again after a late event that may move a grant, in one read and without a lock: each user's
--- last checkpoint of this plan before it, at most `limit` later events of these types, and the unlocks.
+-- last checkpoint of this plan before it, whether later events may be archived, at most `limit` of the others of these
+-- types, and the unlocks.
 SELECT
     asked.n, latest.mark_at, latest.mark_id, latest.state,
+    -- use is_archived_behind
+    AS archived,
     ARRAY(
         SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)
         FROM event
@@ -47,6 +58,8 @@ SELECT
 -- The same with the events that name a user beside the one who did them.
 SELECT
     asked.n, latest.mark_at, latest.mark_id, latest.state,
+    -- use is_archived_behind
+    AS archived,
     ARRAY(
         SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)
         FROM (
@@ -113,6 +126,17 @@ saved AS (
 SELECT CASE
     WHEN (SELECT count(*) FROM held) < cardinality(:partitions::integer[])
         THEN overtaken('partition_moved', (SELECT count(*) FROM held))
+    WHEN cardinality(:suspects.event_id::text[]) > 0 AND EXISTS (
+        SELECT
+        FROM (
+            SELECT
+                -- use packed_hash
+                AS hash
+            FROM unnest(:suspects.event_id::text[], :suspects.tenant_id::text[]) AS asked (event_id, tenant_id)
+        ) AS asked
+        -- use packed_row
+    )
+        THEN overtaken('archived', cardinality(:suspects.event_id::text[]))
     WHEN (SELECT count(*) FROM new) < cardinality(:unlocks.unlock_id::uuid[])
         THEN overtaken('unlock_known', (SELECT count(*) FROM new))
     WHEN (SELECT count(*) FROM amended) < cardinality(:amended.unlock_id::uuid[])
@@ -123,9 +147,10 @@ END
 -- name: commit_fast
 -- One statement in its own transaction. It requires that the partitions are unchanged, the events are new, and the
 -- unlocks are the first ones. If one of these is false, it writes nothing. An existing event violates its key,
--- because conflict handling (ON CONFLICT) would cost a quarter of an insert. For the other guards, `overtaken` ends the
--- statement with its own error code. CASE evaluates them in this order, so the partitions are locked before any write;
--- parts without a reader run last.
+-- because conflict handling (ON CONFLICT) would cost a quarter of an insert. Ids that may be archived are looked up; ids
+-- that grow with time never may (worker/engine/reach.py). For the other guards, `overtaken` ends the statement with its
+-- own error code. CASE evaluates them in this order, so the partitions are locked before any write; parts without a
+-- reader run last.
 -- use held_and_recorded
 -- use written_fast
 ;

@@ -29,6 +29,14 @@ FROM (
     )
     UNION
     (
+        SELECT DISTINCT tenant_id, subject
+        FROM packed_member
+        WHERE scope = :scope AND (tenant_id, subject) > (:after_tenant, :after_subject)
+        ORDER BY tenant_id, subject
+        LIMIT :limit
+    )
+    UNION
+    (
         SELECT tenant_id, subject
         FROM progress
         WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)

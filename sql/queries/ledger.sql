@@ -146,11 +146,24 @@ WHERE hash > :after::bigint AND hash <= :upto::bigint
 ORDER BY hash, occurred_at, event_id;
 
 -- name: users_of_types
--- In pages by key, for the backfill: all users with an event that the plan hears. Pseudonyms are no users.
-SELECT DISTINCT tenant_id, user_id AS subject
-FROM event
-WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)
-    AND NOT starts_with(user_id, '~erased~')
+-- In pages by key, for the backfill: all users with an event that the plan hears, archived or not, but for pseudonyms.
+(
+    SELECT DISTINCT tenant_id, user_id AS subject
+    FROM event
+    WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+        AND NOT starts_with(user_id, '~erased~')
+    ORDER BY tenant_id, subject
+    LIMIT :limit
+)
+UNION
+(
+    SELECT DISTINCT tenant_id, user_id AS subject
+    FROM pack
+    WHERE types && :types::text[] AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+        AND NOT starts_with(user_id, '~erased~')
+    ORDER BY tenant_id, subject
+    LIMIT :limit
+)
 ORDER BY tenant_id, subject
 LIMIT :limit;
 
@@ -179,16 +192,30 @@ ORDER BY tenant_id, subject
 LIMIT :limit;
 
 -- name: tenants_of_types
-SELECT DISTINCT tenant_id, tenant_id AS subject
-FROM event
-WHERE event_type = ANY (:types::text[]) AND (tenant_id, tenant_id) > (:after_tenant, :after_subject)
+SELECT tenant_id, tenant_id AS subject
+FROM (
+    SELECT tenant_id
+    FROM event
+    WHERE event_type = ANY (:types::text[]) AND (tenant_id, tenant_id) > (:after_tenant, :after_subject)
+    UNION
+    SELECT tenant_id
+    FROM pack
+    WHERE types && :types::text[] AND (tenant_id, tenant_id) > (:after_tenant, :after_subject)
+) AS found
 ORDER BY tenant_id
 LIMIT :limit;
 
 -- name: subjects_of_scope
-SELECT DISTINCT tenant_id, subject
-FROM event_subject
-WHERE scope = :scope AND (tenant_id, subject) > (:after_tenant, :after_subject)
+SELECT tenant_id, subject
+FROM (
+    SELECT tenant_id, subject
+    FROM event_subject
+    WHERE scope = :scope AND (tenant_id, subject) > (:after_tenant, :after_subject)
+    UNION
+    SELECT tenant_id, subject
+    FROM packed_member
+    WHERE scope = :scope AND (tenant_id, subject) > (:after_tenant, :after_subject)
+) AS found
 ORDER BY tenant_id, subject
 LIMIT :limit;
 

@@ -37,6 +37,15 @@ WHERE (
     )
     AND (:tenant_id::text IS NULL OR tenant_id = :tenant_id::text);
 
+-- name: mirror_packs
+-- Archived events of packs that were written since. The mirror has nearly all of them already.
+SELECT tenant_id, user_id, body
+FROM (SELECT pack.*, age(xmin) AS age_of FROM pack) AS row_of
+WHERE (
+    -- use mirror_window
+    )
+    AND (:tenant_id::text IS NULL OR tenant_id = :tenant_id::text);
+
 -- name: mirror_evaluation
 SELECT
     tenant_id, scope, subject, CASE WHEN scope = 'user' THEN subject END AS user_id, achievement, nullif(tier, ''),

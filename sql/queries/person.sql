@@ -21,8 +21,8 @@ ORDER BY lifted_at;
 
 -- name: events_of_person
 SELECT
-    event_id, event_type, occurred_at, occurred_at_text, source, payload, received_at, published_at, region,
-    stream_seq
+    event_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, received_at, stream_seq,
+    published_at, region
 FROM event
 WHERE tenant_id = :tenant_id AND user_id = :user_id
 ORDER BY occurred_at, event_id;

@@ -49,6 +49,9 @@ WHERE scope = 'user' AND (achievement, tier) IN (SELECT * FROM unnest(:keys.achi
         SELECT FROM event
         WHERE event.tenant_id = unlock.tenant_id AND event.user_id = unlock.subject
             AND event_type = ANY (:types::text[]))
+    AND NOT EXISTS (
+        SELECT FROM pack
+        WHERE pack.tenant_id = unlock.tenant_id AND pack.user_id = unlock.subject AND types && :types::text[])
 ORDER BY tenant_id, subject, achievement, tier, occurrence;
 
 -- name: count_states
@@ -116,10 +119,12 @@ GROUP BY achievement;
 
 -- name: estimated_events
 -- By the statistics of the server; negative where it has none.
-SELECT reltuples::bigint FROM pg_class WHERE oid = 'event'::regclass;
+SELECT reltuples::bigint + coalesce((SELECT sum(events) FROM pack), 0)::bigint
+FROM pg_class
+WHERE oid = 'event'::regclass;
 
 -- name: exact_events
-SELECT count(*) FROM event;
+SELECT (SELECT count(*) FROM event) + coalesce((SELECT sum(events) FROM pack), 0)::bigint;
 
 -- name: states_by_subject
 SELECT tenant_id, subject, stamp, state

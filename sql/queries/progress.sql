@@ -74,6 +74,9 @@ SELECT
             WHERE member.tenant_id = asked.tenant_id AND member.scope = asked.scope
                 AND member.subject = asked.subject)
     END OR EXISTS (
+        SELECT FROM packed_member AS member
+        WHERE member.tenant_id = asked.tenant_id AND member.scope = asked.scope AND member.subject = asked.subject
+    ) OR EXISTS (
         SELECT FROM unlock
         WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
     ) AS known
@@ -173,17 +176,18 @@ ORDER BY tenant_id, subject
 LIMIT :limit;
 
 -- name: states_marked_by_types
--- In pages by key: subjects with a state of another plan whose mark is an event of some types.
+-- In pages by key: subjects with a state of another plan whose mark is an event of some types, or is archived, which no
+-- mark of a user is.
 SELECT progress.tenant_id, progress.subject
 FROM progress
-JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT *
     FROM event
     WHERE (event.event_id, event.tenant_id) >= (progress.mark_id, progress.tenant_id)
     ORDER BY event.event_id, event.tenant_id
     LIMIT 1
 ) AS last ON last.event_id = progress.mark_id AND last.tenant_id = progress.tenant_id
-WHERE progress.scope = :scope AND stamp <> :stamp AND event_type = ANY (:types::text[])
+WHERE progress.scope = :scope AND stamp <> :stamp AND (event_type = ANY (:types::text[]) OR event_type IS NULL)
     AND (progress.tenant_id, progress.scope, progress.subject) > (:after_tenant, :scope, :after_subject)
 ORDER BY progress.tenant_id, progress.subject
 LIMIT :limit;
@@ -290,7 +294,8 @@ WHERE progress.stamp IS DISTINCT FROM :stamp;
 
 -- name: unmoved_subjects
 -- Under the lock of their partition: which subjects still have the row that was read, or still none (`version` 0). A user
--- without a row may have been erased: the event `witness` tells, or the tombstone, where that is the event of another.
+-- without a row may have been erased: the event `witness` tells, or one that is archived, whichever that is; or the
+-- tombstone, where that is the event of another.
 SELECT asked.n
 FROM unnest(:tenant_ids::text[], :subjects::text[], :versions::bigint[], :witnesses::text[]) WITH ORDINALITY
     AS asked (tenant_id, subject, version, witness, n)
@@ -298,6 +303,8 @@ LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = :scope AND progress.subject = asked.subject
 WHERE coalesce(progress.xmin::text::bigint, 0) = asked.version
     AND (asked.witness = '' OR EXISTS (
+        SELECT FROM pack WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.subject
+    ) OR EXISTS (
         SELECT FROM (
             SELECT *
             FROM event

@@ -33,7 +33,7 @@ UPDATE rebuild SET after_tenant = '', after_subject = ''
 WHERE after_scope = 'user' AND after_tenant = :tenant_id AND after_subject = :user_id;
 
 -- name: count_of_users
--- Events up to a position of each user, of some types.
+-- Events up to a position of each user, of some types; none where some are archived, which only a fold would count.
 SELECT asked.n, count(event.event_id)
 FROM unnest(
     :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
@@ -43,6 +43,7 @@ JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_i
     AND event.occurred_at <= asked.until_at
     AND (event.occurred_at, event.event_id) <= (asked.until_at, asked.until_id)
 WHERE event_type = ANY (:types::text[])
+    AND NOT EXISTS (SELECT FROM pack WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id)
 GROUP BY asked.n
 ORDER BY asked.n;
 
@@ -55,6 +56,7 @@ FROM unnest(
 JOIN event ON event.tenant_id = asked.subject
     AND (event.occurred_at, event.event_id) <= (asked.until_at, asked.until_id)
 WHERE event_type = ANY (:types::text[])
+    AND NOT EXISTS (SELECT FROM pack WHERE pack.tenant_id = asked.subject)
 GROUP BY asked.n
 ORDER BY asked.n;
 
@@ -69,6 +71,9 @@ JOIN event_subject AS member ON member.tenant_id = asked.tenant_id AND member.sc
     AND (member.occurred_at, member.event_id) <= (asked.until_at, asked.until_id)
 JOIN event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
 WHERE event.event_type = ANY (:types::text[])
+    AND NOT EXISTS (
+        SELECT FROM packed_member AS packed
+        WHERE packed.tenant_id = asked.tenant_id AND packed.scope = :scope AND packed.subject = asked.subject)
 GROUP BY asked.n
 ORDER BY asked.n;
 

@@ -45,6 +45,9 @@ SELECT
         AS known,
     EXISTS (
         SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id AND event_type = ANY (:types::text[])
+    ) OR EXISTS (
+        SELECT FROM pack
+        WHERE tenant_id = :tenant_id AND user_id = :user_id AND types && :types::text[]
     ) AS heard;
 
 -- name: unlocks_of_name

@@ -64,6 +64,10 @@ SELECT
     asked.scope = 'user' AND progress.stamp IS NULL AND EXISTS (
         SELECT FROM event
         WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.subject AND event_type = ANY (:types::text[])
+        UNION ALL
+        SELECT FROM pack
+        WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.subject
+            AND pack.types && :types::text[]
     ) AS heard,
     -- use asked_is_erased
     AS erased,

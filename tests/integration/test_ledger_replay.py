@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.engine import Engine, event
-from worker.admin import ledger_replay, sorted_lines
+from worker.admin import ledger_replay
 from worker.admin.ledger_replay import NotInLedgerError, Part, Replayed, check_scopes, replay_ledger
 from worker.admin.results import read_digest, read_results
 from worker.commands.options import microseconds
 from worker.engine.agreement import Why
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
+from worker.pipeline import sorted_lines
 from worker.pipeline.rules_in_force import load_deployed
 from worker.store import open_store
 

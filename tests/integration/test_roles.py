@@ -63,16 +63,19 @@ async def deployment(servers: Servers) -> AsyncGenerator[Deployment]:
 SCHEMA = {"migration_books", "applied_migrations"}
 RULES = {"rules_in_force", "epoch_in_force", "aggregates", "rule_sets_of_epochs"}
 MAKING = {"create_migration_table", "extend_migration_table", "insert_migration", "lock_big_tables"}
+ARCHIVED = {"packs_of_users", "packs_of_tenants", "packs_of_subjects", "packs_by_user", "packs_of_person"}
 READING = {
     *("progress_of_subject", "user_in_ledger", "all_unlocks", "unlocks_of_name", "revealed_to_name", "all_progress"),
     *("user_is_erased", "something_is_building", "latest_instant", "listed_unlocks", "rule_versions"),
     *("events_of_users", "events_of_tenants", "events_of_subjects", "standing_of_subject", "rarity_of_tenant"),
     "events_of_users_in_roles",
     *("changes", "changes_open", "change_of_id", "decisions_of_change", "unlocks_of_change"),
+    *ARCHIVED,
 }
 SHOWN = {
     *("is_erased", "replica_position", "counted_events", "rarity_of_tenant", "standing_of_subject", "mark_of_subject"),
     *("marks_of_subjects", "decisions_of_tenant", "decisions_so_far", "contested_of_subject", "latest_instant"),
+    *("events_of_users", "events_of_subjects", "packs_of_users", "packs_of_tenants", "packs_of_subjects"),
 }
 NEEDS = {
     "worker": {
@@ -92,7 +95,8 @@ NEEDS = {
         *("users_of_types", "tenants_of_types", "subjects_of_scope", "subjects_without_state", "events_arrived"),
         *("missing_members", "insert_members_of_events", "forget_unheard_members", "forget_states_of_scope"),
         *("forget_checkpoints_of_scope", "subjects_judged_anew", "states_marked_by_types", "stamps_of_progress"),
-        *("last_of_users", "last_of_tenants", "last_of_subjects"),
+        *("last_of_users", "last_of_tenants", "last_of_subjects", "archive_reach", "packed_users", "packs_of_numbers"),
+        *("packs_of_users", "packs_of_tenants", "packs_of_subjects", "packs_by_user", "insert_packed_members"),
         *("commit_fast_with_members", "pasts_of_users_in_roles", "events_of_users_in_roles", "users_in_roles"),
         *("insert_pseudonyms", "pseudonyms_of_users", "insert_renamed_events"),
     },
@@ -112,12 +116,13 @@ NEEDS = {
     "mirror": {
         *("mirror_settings", "mirror_bound", "mirror_event", "mirror_evaluation", "mirror_unlock", "mirror_erasures"),
         *("mirror_failed_event", "mirror_letters", "mirror_progress", "mirror_unlocks_of", "rule_versions"),
-        "mirror_renamed",
+        *("mirror_renamed", "mirror_packs"),
     },
     "console": SHOWN
     | {
         *("look", "pulse", "tenants_in_books", "scopes_of_tenant", "unlocks_of_tenant", "subjects_by_name"),
         *("latest_events_of_user", "decisions_of_subject", "unlocks_by_achievement", "known_subjects"),
+        *("last_packs_of_person",),
         *("holders_of_achievement", "versions_of_rules", "rule_sets", "rule_sets_to", "aggregates_building"),
         *("decisions_between", "letters_counted", "letters_shown", "letter_shown", "actions", "unlocks_to_act_on"),
         *("states_of_scope", "unlocks_of_some"),

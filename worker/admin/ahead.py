@@ -133,6 +133,10 @@ async def find_marks(session: Session, rules: Deployed, refolds: Mapping[Subject
         if scope not in FIELDLESS:
             places["scope"] = scope
         found = {subjects[row.n - 1]: Position(row.at, row.id) for row in await session.rows(_Last, query, **places)}
+        # The last one in the ledger need not be the last one: what no rule hears may lie behind one that is archived.
+        behind = {subject: found.get(subject, BEGINNING) for subject in subjects}
+        async for page in read_back(session, rules, scope, behind):
+            found.update({subject: Position(event.at, event.id) for subject, event in page})
         for subject in subjects:
             refolds[subject].mark(found.get(subject))
 

@@ -15,6 +15,7 @@ from dsl.event import Position
 from dsl.outcome import Subject
 from dsl.roles import is_pseudonym
 from worker.admin.journal import journaled
+from worker.admin.packed_ids import archived_of, erase_archived
 from worker.admin.pseudonymity import take_name_out
 from worker.contract.named_users import name_token
 from worker.contract.partition import PARTITIONS, partition_of
@@ -121,6 +122,8 @@ async def _erase(  # noqa: PLR0913 - what it works with, each by name
         await hold_partitions(session, partitions, epoch=rules.epoch)
         found = await session.rows(_Shared, "shared_subjects", tenant_id=tenant, user_id=name)
         since = {Subject(*row[:3]): Position(*row[3:]) for row in found if not is_pseudonym(row.subject)}
+        archived = await archived_of(session, user)
+        since.update({one: min(archived.since, since.get(one, archived.since)) for one in archived.shared})
         # From here on the user does nothing more. To lock out of order could wait for ever.
         needed = {partition_of(*subject) for subject in since}
         if not needed <= partitions:
@@ -129,6 +132,7 @@ async def _erase(  # noqa: PLR0913 - what it works with, each by name
         await _forget(session, {user: BEGINNING, **since})
         renamed = await take_name_out(session, rules, user)
         events = renamed.gone + await session.run("erase_events", tenant_id=tenant, user_id=name)
+        events += await erase_archived(session, user, archived)
         unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
         await session.run("erase_revealed", tenant_id=tenant, user_id=name)
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)

@@ -13,11 +13,11 @@ from dsl.compile import USER
 from dsl.event import Position
 from dsl.fold import reach, start, walk
 from dsl.outcome import Subject, hash_of, progress_lines, shown, unlock_line
-from worker.admin.sorted_lines import SortedLines
 from worker.engine.agreement import Disagreement, StoredUnlock, Why, disagreements
 from worker.engine.columns import FIELDLESS
 from worker.engine.state_cache import BEGINNING
 from worker.pipeline.ledger import read_back, subjects_heard
+from worker.pipeline.sorted_lines import SortedLines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence

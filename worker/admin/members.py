@@ -29,6 +29,7 @@ from worker.contract.partition import partition_of
 from worker.engine.batch import MAX_SUBJECT_BYTES
 from worker.engine.columns import FIELDLESS, MEMBER, columns, subject_columns
 from worker.engine.state_cache import BEGINNING
+from worker.pipeline.archive import archived_of_types
 from worker.pipeline.fence import hold_partitions
 from worker.pipeline.ledger import event_of
 
@@ -48,6 +49,8 @@ FEW: Final = 500
 """Events that the switch may read without being noticed."""
 ROUNDS: Final = 5
 """Of catching up before the switch, at the most."""
+PACKED_MEMBER: Final = ("tenant_id", "scope", "subject", "user_id")
+"""Columns of `packed_member`."""
 BACK_PAGES: Final = 256
 """Pages before the end of the ledger that may still have had room: 2 MiB."""
 
@@ -145,6 +148,7 @@ async def write_members(store: Store, rules: Deployed, heard: Mapping[str, froze
         return first, mark
     async with store.transaction(patient=True) as reading:
         await _write(reading, rules, heard, insert, "events_of_types", types=_types(heard))
+        await _write_archived(rules, heard, reading)
     for _ in range(ROUNDS):
         before, mark = mark, await mark_of(store)
         async with store.transaction(patient=True) as reading:
@@ -174,6 +178,18 @@ async def _write(
     if rows:
         await insert(rows)
     return found
+
+
+async def _write_archived(rules: Deployed, heard: Mapping[str, Collection[str]], session: Session) -> None:
+    """Note in whose archived events those of field scopes are. The ledger was read before, as `merged` explains."""
+    async for page in archived_of_types(session, _types(heard)):
+        rows = {
+            (tenant, scope, subject, event.user)
+            for event in (event_of(rules, *row) for row in page)
+            for tenant, scope, subject, *_ in _members(rules, event, heard)
+        }
+        if rows:
+            await session.run("insert_packed_members", **columns("members", PACKED_MEMBER, sorted(rows)))
 
 
 async def _insert_alone(store: Store, rows: list[_Row]) -> None:
@@ -216,6 +232,7 @@ async def write_late_members(session: Session, rules: Deployed, wanted: Differen
     for scope, types in sorted(wanted.moved.items()):
         await session.run("forget_members_of_types", scope=scope, types=sorted(types))
         await _write(session, rules, {scope: types}, insert, "events_of_types", types=sorted(types))
+        await _write_archived(rules, {scope: types}, session)
 
 
 # -- behind the switch -------------------------------------------------------------------------------------------------

@@ -14,10 +14,11 @@ from dsl.compile import USER
 from dsl.event import Event
 from dsl.outcome import Subject
 from dsl.roles import base_of, bases
-from worker.admin.sorted_lines import SortedLines
 from worker.engine.batch import MAX_SUBJECT_BYTES
 from worker.engine.columns import FIELDLESS
+from worker.pipeline.archive import archived_by_tenant, archived_by_user, archived_of_types, merged
 from worker.pipeline.ledger import event_of, in_roles
+from worker.pipeline.sorted_lines import SortedLines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -65,10 +66,10 @@ class Events:
         """Yield those that states have not seen yet: states of users may lag behind, and no others."""
         if self._in_roles:
             return self._by_role("unseen_events_in_roles")
-        return self._by_key("unseen_events_by_user") if self._scope == USER else _no_events()
+        return self._by_key(_UNSEEN) if self._scope == USER else _no_events()
 
     async def _by_key(self, query: str) -> AsyncGenerator[list[Run]]:
-        scope, fields = self._scope, self._rules.contract.fields
+        scope, fields, reads = self._scope, self._rules.contract.fields, frozenset(self._read)
         subject_of = _USER if scope == USER else _TENANT
 
         def event(*row: *EventRow) -> Event:
@@ -76,7 +77,15 @@ class Events:
             read = _NOTHING if payload is None else fields(event_type, payload)
             return Event(tenant, event_id, event_type, user, at, offset, read)
 
-        async for page in self._session.pages(event, query, types=self._types, read=self._read):
+        async def archived() -> AsyncGenerator[list[Event]]:
+            pages = archived_by_user if scope == USER else archived_by_tenant
+            async for page in pages(self._session, self._types):
+                yield [event(*row[:-1], row[-1] if row[2] in reads else None) for _, row in page]
+
+        found = self._session.pages(event, query, types=self._types, read=self._read)
+        if query != _UNSEEN:
+            found = merged(found, archived(), _BY_USER if scope == USER else _BY_TENANT)
+        async for page in found:
             yield [
                 (Subject(names[0], scope, names[1]), list(events)) for names, events in groupby(page, key=subject_of)
             ]
@@ -97,6 +106,8 @@ class Events:
         with SortedLines() as lines:
             async for page in self._session.pages(_row, "events_of_types", types=self._types):
                 lines.add(line for row in page for line in self._lines(row))
+            async for page in archived_of_types(self._session, self._types):
+                lines.add(line for row in page for line in self._lines(row))
             ordered = iter(lines)
             while part := [self._heard(line) for line in islice(ordered, LINES)]:
                 yield [(subject, [event for _, event in heard]) for subject, heard in groupby(part, key=itemgetter(0))]
@@ -115,6 +126,10 @@ class Events:
 
 _USER: Final = attrgetter("tenant", "user")
 _TENANT: Final = attrgetter("tenant", "tenant")
+_BY_USER: Final = attrgetter("tenant", "user", "at", "id")
+_BY_TENANT: Final = attrgetter("tenant", "at", "id")
+_UNSEEN: Final = "unseen_events_by_user"
+"""They are never archived."""
 _NOTHING: Final[dict[str, Value]] = {}
 _decoder: Final = msgspec.json.Decoder(tuple[str, str, str, str, int, int, str | None])
 

@@ -9,11 +9,11 @@ from dsl.calendar import format_instant
 from dsl.compile import USER
 from dsl.fold import start
 from dsl.outcome import Subject, Unlock, digest, hash_of, progress_lines, suppressed, unlock_line
-from worker.admin.sorted_lines import SortedLines
 from worker.engine.answer import Held
 from worker.engine.reconcile import Stored as UnlockRow
 from worker.pipeline.ledger import types_heard
 from worker.pipeline.past_states import know_former, recorded_state
+from worker.pipeline.sorted_lines import SortedLines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The events of users that something new reads, by one pass over the ledger: the server sorts them by user.
+"""The events of users that something new reads, by one pass over ledger and archive: the server sorts them by user.
 
 An index by user finds all events of a user, in pages of the table that lie far apart, and those of other types in vain.
 An index by user and type would cost every live event. So the ledger is read as it lies, and sorted by a hash of tenant
@@ -21,6 +21,7 @@ from dsl.event import Event
 from dsl.outcome import Subject, canonical_order
 from worker.admin.preview_events import read_by
 from worker.engine.state_cache import BEGINNING
+from worker.pipeline.archive import archived_by_hash, merged
 from worker.pipeline.ledger import read_back
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dsl.compile import Plan
     from dsl.event import Position
     from dsl.types import Value
+    from worker.contract.pack import EventRow
     from worker.engine.rule_set import Deployed
     from worker.store import Session, Store
 
@@ -176,7 +178,12 @@ async def chunks(
 
     made = Chunk(swept, {}, set(), 0, after)
     asked = {"types": sorted(swept.part.types), "read": sorted(swept.read), "after": after, "upto": upto}
-    async for page in session.pages(hashed, "events_by_hash", **asked):
+
+    async def archived() -> AsyncGenerator[list[tuple[int, Event]]]:
+        async for page in archived_by_hash(session, asked):
+            yield [hashed(number, *_as_hashed(row, swept.read)) for number, row in page]
+
+    async for page in merged(session.pages(hashed, "events_by_hash", **asked), archived(), _by_hash):
         for number, run in groupby(page, itemgetter(0)):
             if number != made.last and (len(made.events) >= CHUNK_USERS or made.number >= CHUNK_EVENTS):
                 yield made
@@ -187,6 +194,16 @@ async def chunks(
             made = made._replace(number=made.number + len(events), last=number)
     if made.events:
         yield made
+
+
+def _as_hashed(row: EventRow, read: Collection[str]) -> tuple[int, str, str, str, str, int, str | None]:
+    tenant, event_id, event_type, user, at, offset, payload = row
+    return at, tenant, user, event_id, event_type, offset, payload if event_type in read else None
+
+
+def _by_hash(row: tuple[int, Event]) -> tuple[object, ...]:
+    number, event = row
+    return number, event.at, event.id, event.tenant, event.user
 
 
 def _by_user(events: list[Event]) -> Iterator[tuple[Subject, list[Event]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -12,31 +11,18 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import click
 
+from worker.commands.mirror_run import PROGRESS_DAILY, Bounds, Dialect, Wanted, print_ran, run_once, statements
 from worker.commands.options import memory_of, seconds_of
-from worker.commands.servers import CommandError, on_servers, with_store
-from worker.distribution import install
+from worker.commands.servers import on_servers
 from worker.process.priority import step_back
 from worker.process.signals import stop_on_signals
 from worker.report import screen
 from worker.settings import shown
 from worker.store import UnavailableError, UnusableError
 
-try:
-    from worker.mirror.ddl import Dialect, statements
-    from worker.mirror.duck import Bounds, DuckError
-    from worker.mirror.folder import BusyError, DiskError
-    from worker.mirror.layout import PROGRESS_DAILY
-    from worker.mirror.manifest import ManifestError
-    from worker.mirror.once import Ran, Wanted, mirror_once
-except ModuleNotFoundError as missing:
-    if missing.name is None or missing.name.partition(".")[0] != "duckdb":
-        raise
-    screen.fail(f"`ach mirror` needs {missing.name}, which is not installed", install("analytics"))
-    sys.exit(1)
-
 if TYPE_CHECKING:
+    from worker.mirror.once import Ran
     from worker.settings import Settings
-    from worker.store import Store
 
 NICE: Final = 15
 """How far the process steps back where others want the processor."""
@@ -97,12 +83,12 @@ async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None, share
         while not stop.is_set():
             started, wait = monotonic(), float(seconds or 0)
             try:
-                ran = await _once(settings, wanted)
+                ran = await run_once(settings, wanted)
                 took = monotonic() - started
                 if as_json:
                     screen.say_json(_as_json(ran, took))
                 else:
-                    _print(ran, wanted, took)
+                    print_ran(ran, wanted, took)
                 wait = pause(wait, took, 100 if is_large(ran) else share)
             except UnavailableError as error:
                 if seconds is None or isinstance(error, UnusableError):
@@ -131,40 +117,6 @@ def is_large(ran: Ran) -> bool:
     return ran.manifest.run == 1 or ran.rows[PROGRESS_DAILY.name] > 0
 
 
-async def _once(settings: Settings, wanted: Wanted) -> Ran:
-    async def work(store: Store) -> Ran:
-        return await mirror_once(store, settings, wanted)
-
-    try:
-        return await with_store(settings, work)
-    except BusyError as error:
-        raise CommandError(str(error), "wait for it, or name another folder") from error
-    except ManifestError as error:
-        raise CommandError(str(error)) from error
-    except DuckError as error:
-        raise CommandError(f"{wanted.folder}: {error}", _hint(error)) from error
-    except DiskError as error:
-        raise CommandError(str(error), "is there room, and may it be written? the mirror is as it was") from error
-
-
-def _hint(error: DuckError) -> str | None:
-    if error.full:
-        return "make room on that disk, and run it again: the mirror is as it was"
-    return "give it more with --memory" if error.memory or error.too_long else None
-
-
 def _as_json(ran: Ran, seconds: float) -> dict[str, object]:
     about = {"run": ran.manifest.run, "at": ran.manifest.at, "seconds": round(seconds, 3)}
     return {**about, "rows": ran.rows, "erased": ran.erased, "stale": ran.stale}
-
-
-def _print(ran: Ran, wanted: Wanted, seconds: float) -> None:
-    out = screen.out()
-    rows = ", ".join(f"{name} {number:+,}" for name, number in ran.rows.items() if number)
-    out.say(f"{ran.manifest.at[:19]}Z run {ran.manifest.run}: {rows or 'nothing new'} ({seconds:.1f} s)")
-    if ran.erased:
-        out.say(f"  erased users: {ran.erased:,}; their rows are gone from all files")
-    if ran.stale:
-        out.say(f"  {ran.stale:,} subjects are not up to date with the rules in force: run `ach backfill`")
-    if ran.manifest.run == 1:
-        out.say(f"  {wanted.folder}/manifest.json names the files; docs/mirror.md says how to load them")

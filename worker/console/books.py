@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID  # noqa: TC003 - NamedTuple
 
+from worker.pipeline.archive import last_archived
 from worker.pipeline.dead_letters import StoredDeadLetter
 from worker.pipeline.rules_in_force import RuleSetRow
 
@@ -123,7 +124,18 @@ class DecisionRow(NamedTuple):
 async def latest_events(store: Store, tenant: str, user: str) -> list[EventShown]:
     """Return the latest events of a user, the last first."""
     async with look(store) as session:
-        return await session.rows(EventShown, "latest_events_of_user", tenant_id=tenant, user_id=user, limit=LISTED)
+        found = await session.rows(EventShown, "latest_events_of_user", tenant_id=tenant, user_id=user, limit=LISTED)
+        # The ledger has the last event of everyone, and may have late ones from before an archived one.
+        archived = await last_archived(session, tenant, user, limit=LISTED)
+    shown = [
+        EventShown(one.event_id, one.event_type, one.occurred_at, one.received_at, one.source, one.payload)
+        for one in archived
+    ]
+    return sorted([*found, *shown], key=_last, reverse=True)[:LISTED]
+
+
+def _last(event: EventShown) -> tuple[int, str]:
+    return event.occurred_at, event.event_id
 
 
 async def decisions_of(store: Store, tenant: str, scope: str, subject: str) -> list[DecisionRow]:

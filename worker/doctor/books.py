@@ -18,6 +18,7 @@ LATE: Final = 60_000_000
 VERY_LATE: Final = 600_000_000
 FAULTS: Final = ("defect", "refused")
 """Reasons of dead letters that are about the engine, and not about a producer."""
+_DAY: Final = 86_400_000_000
 COUNTED: Final = 10_000
 """Unlocks of the outbox that are counted, at most."""
 
@@ -88,9 +89,22 @@ def _workers(seen: BooksSeen) -> Verdict:
     return ok(f"none at work{lost}")
 
 
+def _archive(seen: BooksSeen) -> Verdict:
+    books = seen.books
+    if books.archived_before is None:
+        return ok("nothing is archived")
+    days = max(0, books.now - books.archived_before) // _DAY
+    last = "the last day" if days == 1 else f"the last {days} days"
+    said = f"the ledger has what was received in {last}, and the archive has what is older"
+    if books.archiving:
+        return warning(f"{said}; a run is at work, or was interrupted", f"ach archive --older-than {days or 1}d")
+    return ok(said)
+
+
 BOOKS_CHECKS: Final[tuple[Check[BooksSeen], ...]] = (
     Check("rules", _rules),
     Check("outbox", _outbox),
     Check("dead letters", _letters),
     Check("workers", _workers),
+    Check("archive", _archive),
 )

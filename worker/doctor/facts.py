@@ -273,6 +273,10 @@ class Books(NamedTuple):
     """That fell silent in the last day without a goodbye."""
     letters: Sequence[Letters]
     """Of the last day."""
+    archived_before: int | None
+    """What was received before this is archived; None where nothing is."""
+    archiving: bool
+    """Whether a run is at work, or was interrupted."""
 
 
 class BooksSeen(NamedTuple):

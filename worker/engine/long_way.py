@@ -36,6 +36,8 @@ class LongWay(StrEnum):
     """Too much has happened since the last checkpoint before a late event."""
     UNREADABLE_CHECKPOINT = "unreadable_checkpoint"
     """Another version has written the last checkpoint before a late event."""
+    ARCHIVED = "archived"
+    """An id may be that of an archived event, or a late event lies before one: the archive has to be read."""
     REVOKES = "revokes"
     """A late event takes a grant away."""
     PARTITION_MOVED = "partition_moved"

@@ -54,6 +54,8 @@ from dsl.event import Position
 from dsl.progress import State
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dsl.outcome import Subject
 
 BEGINNING: Final = Position(-62_135_683_200_000_000, "")
@@ -128,6 +130,9 @@ class StateCache:
         self._states: dict[Subject, SubjectState] = {}
         """The subject used least recently comes first."""
         self._partitions: defaultdict[int, _Partition] = defaultdict(_Partition)
+        self.reach: Mapping[int, str] = {}
+        """Which ids may be archived (worker/engine/reach.py), as of the last lock of a partition. What comes there
+        raises all generations, so a partition that is as we left it was locked since."""
 
     def __len__(self) -> int:
         return len(self._states)

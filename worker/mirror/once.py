@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from dsl.calendar import format_instant
 from worker.contract.named_users import name_token
+from worker.mirror.archived import hand_archived
 from worker.mirror.duck import Bounds, open_duck
 from worker.mirror.erasures import erase
 from worker.mirror.files import Files
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from worker.engine.rule_set import Deployed
     from worker.mirror.duck import Duck
-    from worker.mirror.intake import Source
+    from worker.mirror.intake import Sink, Source
     from worker.mirror.layout import Layer
     from worker.mirror.window import Window
     from worker.settings import Settings
@@ -200,7 +201,14 @@ class _Run:
             place = self._settings.input_prefix.count(".") + 2
             token = None if self._tenant is None else name_token(self._tenant)
             args = {**new._asdict(), "tenant_token": token, "tenant_place": place}
-        return await self._written(layer, lambda sink: self._session.copy(sink, _QUERIES[layer.name], **args))
+
+        async def source(sink: Sink) -> None:
+            await self._session.copy(sink, _QUERIES[layer.name], **args)
+            if layer is EVENT:
+                # What was archived before a run has seen it; the rest is there already, and is left out by its key.
+                await hand_archived(self._session, sink, new, self._tenant)
+
+        return await self._written(layer, source)
 
     async def _written(self, layer: Layer, source: Source) -> list[Path]:
         folder = self._stage_of(layer)

@@ -26,8 +26,9 @@ checkpoints, unlocks, corrections and evaluations.
 
 Why it is safe: whatever was read, from memory or without a lock, belongs to partitions whose generation and
 owner the statement compares under their locks (worker/pipeline/fence.py), together with the epoch of the rules.
-The two things that no generation covers are asked by key: an event that is there violates the ledger's key, and
-an unlock that an operator has revoked is not amended, which the statement counts.
+The three things that no generation covers are asked by key: an event that is there violates the ledger's key, one
+that may be archived is looked up (worker/engine/reach.py), and an unlock that an operator has revoked is not amended,
+which the statement counts.
 
 Progress is saved once in `SAVE_EVERY` events that come in order: its readers find later ones in the
 ledger, behind the mark of the state, and fold them on top. What came late is not found there, and is saved at
@@ -43,12 +44,14 @@ from typing import TYPE_CHECKING, Final
 from worker.engine.arrivals import Arrivals
 from worker.engine.decide import Facts, decide
 from worker.engine.long_way import LongWay, LongWayError
+from worker.engine.reach import suspects
 from worker.pipeline.lookup import look_up_pasts
 from worker.pipeline.write import write_guarded
 
 if TYPE_CHECKING:
     from worker.engine.decide import Writes
     from worker.engine.fast_users import FastBatch
+    from worker.engine.state_cache import StateCache
     from worker.pipeline.stopwatch import Stopwatch
     from worker.store import Session
 
@@ -57,7 +60,7 @@ SAVE_EVERY: Final = 32
 small one costs."""
 
 
-async def commit_fast(session: Session, fast: FastBatch, owner: str, *, clock: int, watch: Stopwatch) -> Writes:
+async def commit_fast(session: Session, fast: FastBatch, cache: StateCache, *, clock: int, watch: Stopwatch) -> Writes:
     """Decide and commit what takes the fast path; `clock` in microseconds, as in `decide`; `watch` times the deciding.
 
     Raises:
@@ -74,5 +77,6 @@ async def commit_fast(session: Session, fast: FastBatch, owner: str, *, clock: i
         writes = decide(batch.rules, facts, now=batch.now, clock=clock, save_every=SAVE_EVERY)
     if writes.contested or writes.withdrawn:
         raise LongWayError(LongWay.REVOKES)
-    await write_guarded(session, batch.rules, writes, fast.hold.generations, owner)
+    doubtful = suspects(cache.reach, batch.groups)
+    await write_guarded(session, batch.rules, writes, fast.hold.generations, cache.owner, doubtful)
     return writes

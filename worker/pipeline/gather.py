@@ -13,6 +13,7 @@ from worker.engine.decide import Facts, first_look, latest_known
 from worker.engine.pseudonyms import rename
 from worker.engine.reconcile import unlock_id
 from worker.engine.subject_events import events_of_subjects
+from worker.pipeline.archive import known_in_archive
 from worker.pipeline.fence import take_partitions
 from worker.pipeline.ledger import (
     insert_events,
@@ -51,8 +52,9 @@ async def gather(session: Session, batch: Batch, cache: StateCache, hold: Hold, 
     states = await _states(session, batch, cache, hold)
     screened = screen(batch.items, states)
     renamed = await _rename(session, rules, screened, states)
-    firsts = [renamed.get(key, item) for key, item in screened.firsts.items()]
-    known = await insert_events(session, firsts, now=batch.now)
+    known = await known_in_archive(session, cache, screened.firsts) if screened.firsts else {}
+    fresh = [renamed.get(key, item) for key, item in screened.firsts.items() if key not in known]
+    known.update(await insert_events(session, fresh, now=batch.now))
     items, arrivals = arrivals_of(batch, screened, known, renamed)
     await insert_members(session, items)
     await record_renamed(session, items)

@@ -18,6 +18,7 @@ from worker.engine.columns import FIELDLESS, RENAMED, columns, member_columns
 from worker.engine.event_rows import pack_events
 from worker.engine.reconcile import Stored
 from worker.engine.state_cache import BEGINNING, SubjectState
+from worker.pipeline.archive import archived_of_users, archived_sorted, merged
 from worker.settings import Clock
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from dsl.compile import Plan
+    from worker.contract.pack import EventRow
     from worker.engine.batch import Item
     from worker.engine.rule_set import Deployed
     from worker.settings import Settings
@@ -34,8 +36,6 @@ PSEUDONYM_BYTES: Final = 16
 """Random ones of a pseudonym."""
 BodyRow = tuple[str, str, int, int, str | None, str | None, bytes | None]
 """What the ledger has under an id, as in `StoredBody`."""
-EventRow = tuple[str, str, str, str, int, int, str | None]
-"""An event of the ledger: tenant, id, type, user, instant in microseconds, offset in seconds, payload."""
 
 
 def event_of(rules: Deployed, *row: *EventRow) -> Event:
@@ -219,7 +219,8 @@ async def read_back(
     if scope not in FIELDLESS:
         asked["scope"] = scope
     heard = (rules.program.scopes[scope] if part is None else part).types
-    async for page in session.pages(shape, query, **asked):
+    hot = session.pages(shape, query, **asked)
+    async for page in merged(hot, _archived(session, rules, scope, subjects, asked), _in_order):
         yield page if roles is None else [one for one in page if one[1].type in heard]
 
 
@@ -237,6 +238,33 @@ class Read(Protocol):
     ) -> AsyncIterator[list[tuple[Subject, Event]]]:
         """Yield the events of subjects of one scope behind a position each."""
         ...
+
+
+def _in_order(row: tuple[Subject, Event]) -> tuple[object, ...]:
+    subject, event = row
+    return *subject, event.at, event.id
+
+
+async def _archived(
+    session: Session, rules: Deployed, scope: str, subjects: Sequence[Subject], asked: dict[str, object]
+) -> AsyncIterator[list[tuple[Subject, Event]]]:
+    """Yield what the archive has of that."""
+    if scope == USER:
+        pages = archived_of_users(session, asked)
+    elif scope in FIELDLESS:
+        pages = archived_sorted(session, "packs_of_tenants", asked, _everything)
+    else:
+
+        def is_of(n: int, row: EventRow) -> bool:
+            return (scope, subjects[n - 1].subject) in rules.program.subjects(event_of(rules, *row))
+
+        pages = archived_sorted(session, "packs_of_subjects", asked, is_of)
+    async for page in pages:
+        yield [(subjects[n - 1], event_of(rules, *row)) for n, row in page]
+
+
+def _everything(_n: int, _row: EventRow) -> bool:
+    return True
 
 
 class TooManyEventsError(Exception):

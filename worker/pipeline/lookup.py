@@ -57,11 +57,12 @@ async def look_up_pasts(
     refolds: dict[Subject, Refold] = {}
     stored: dict[Subject, Sequence[Stored]] = {}
 
-    def past(
+    def past(  # noqa: PLR0913, PLR0917 - the columns of a row
         n: int,
         at: int | None,
         name: str | None,
         text: str | None,
+        archived: bool,  # noqa: FBT001 - a column
         behind: Sequence[EventRow],
         unlocks: Sequence[tuple[object, ...]],
     ) -> None:
@@ -70,6 +71,8 @@ async def look_up_pasts(
             state, since = decode(text.encode()), Position(at, name)
             if state is None:
                 raise LongWayError(LongWay.UNREADABLE_CHECKPOINT)
+        if archived:
+            raise LongWayError(LongWay.ARCHIVED)
         if len(behind) == MOST_AHEAD:
             raise LongWayError(LongWay.LONG_HISTORY)
         refold = refolds[user] = Refold(rules, user, state, since)

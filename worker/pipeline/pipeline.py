@@ -175,7 +175,7 @@ class Pipeline:
         clock = fast.latest if self._settings.clock is Clock.STREAM else fast.batch.now
         try:
             async with self._store.alone() as session:
-                writes = await commit_fast(session, fast, self._cache.owner, clock=clock, watch=watch)
+                writes = await commit_fast(session, fast, self._cache, clock=clock, watch=watch)
         except (LongWayError, OvertakenError, UnavailableError, RefusedError, UnfoldableError) as error:
             log.debug("the long way", because=str(error))
             self._cache.failed(fast.hold)

@@ -18,7 +18,7 @@ from worker.engine.columns import (
 from worker.pipeline.dead_letters import bury
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from worker.engine.decide import Writes
@@ -59,11 +59,17 @@ async def write(session: Session, settings: Settings, rules: Deployed, writes: W
 
 
 async def write_guarded(
-    session: Session, rules: Deployed, writes: Writes, generations: Mapping[int, int], owner: str
+    session: Session,
+    rules: Deployed,
+    writes: Writes,
+    generations: Mapping[int, int],
+    owner: str,
+    doubtful: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write everything, in one statement that is a transaction by itself; nothing may be taken from what is stored.
 
-    `generations` are those that we left partitions with, by partition.
+    `generations` are those that we left partitions with, by partition; `doubtful` ids and tenants of events that may be
+    archived.
 
     Raises:
         OvertakenError: something is not as it was taken to be, and nothing has happened.
@@ -74,6 +80,8 @@ async def write_guarded(
         "generations": [generation for _, generation in held],
         "owner": owner,
         "epoch": rules.epoch,
+        "suspects.event_id": [one for one, _ in doubtful],
+        "suspects.tenant_id": [one for _, one in doubtful],
         **all_columns(rules, writes),
     }
     if names_users(arrivals):

@@ -62,12 +62,19 @@ class Session:
 
     async def pages(self, shape: Callable[..., T], name: str, /, **args: object) -> AsyncIterator[list[T]]:
         """Yield rows through a cursor, many at a time, so that a long history never lies in memory as a whole."""
+        async for page in self.pages_of(PAGE_ROWS, shape, name, **args):
+            yield page
+
+    async def pages_of(
+        self, number: int, shape: Callable[..., T], name: str, /, **args: object
+    ) -> AsyncIterator[list[T]]:
+        """Yield rows as `pages` does, so many at a time: for large ones."""
         query = sql.query(name)
         cursor = await self._connection.cursor(query.text, *query.arguments(args))
         full = True
         while full:
-            rows = await cursor.fetch(PAGE_ROWS)
-            full = len(rows) == PAGE_ROWS
+            rows = await cursor.fetch(number)
+            full = len(rows) == number
             yield [shape(*row) for row in rows]
 
     async def copy(self, sink: Callable[[bytes], Coroutine[Any, Any, None]], name: str, /, **args: object) -> None:

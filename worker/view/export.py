@@ -9,7 +9,9 @@ import msgspec
 
 from dsl.calendar import format_instant
 from worker.admin.erasure import read_all_names, user_tokens
+from worker.contract.pack import PackedEvent
 from worker.engine.answer import Reader, answer_of
+from worker.pipeline.archive import archived_of_person, canonical, merged
 from worker.report.screen import json_of
 from worker.settings import Clock
 from worker.view.person import (
@@ -118,6 +120,7 @@ class _Reading:
 
     def __init__(self, session: Session, person: Subject) -> None:
         self._session = session
+        self._person = person
         self.key: dict[str, object] = {"tenant_id": person.tenant_id, "user_id": person.subject}
         self._tokens = user_tokens(person.tenant_id, person.subject)
 
@@ -128,7 +131,7 @@ class _Reading:
         """Return the lists in the order of the document; those of an erased user are empty, unread."""
         pages = {
             "lifted_erasures": lambda: self._pages(_lifted, "lifted_of_person"),
-            "events": lambda: self._pages(_event, "events_of_person"),
+            "events": self._events,
             "named_in": lambda: self._pages(_naming, "events_naming_person"),
             "progress": lambda: _one_page(progress),
             "unlocks": lambda: self._pages(_unlock, "unlocks_of_person"),
@@ -143,6 +146,12 @@ class _Reading:
 
     def _pages(self, shape: Callable[..., msgspec.Struct], name: str) -> Rows:
         return self._session.pages(shape, name, **self.key)
+
+    def _events(self) -> Rows:
+        """Return the events in canonical order, archived ones among them."""
+        hot = self._session.pages(PackedEvent, "events_of_person", **self.key)
+        cold = archived_of_person(self._session, self._person.tenant_id, self._person.subject)
+        return _documents(merged(hot, cold, canonical))
 
     async def _letters(self) -> Rows:
         """Yield letters one by one: their bodies may be large."""
@@ -219,28 +228,22 @@ def _naming(event_id: str, event_type: str, occurred_at: int) -> PersonNaming:
     return PersonNaming(event_id=event_id, event_type=event_type, occurred_at=format_instant(occurred_at))
 
 
-def _event(  # noqa: PLR0913, PLR0917 - the columns of a row
-    event_id: str,
-    event_type: str,
-    occurred_at: int,
-    occurred_at_text: str | None,
-    source: str | None,
-    payload: str | None,
-    received_at: int,
-    published_at: int | None,
-    region: str | None,
-    stream_seq: int,
-) -> PersonEvent:
+async def _documents(pages: AsyncIterator[list[PackedEvent]]) -> Rows:
+    async for page in pages:
+        yield [_event(event) for event in page]
+
+
+def _event(row: PackedEvent) -> PersonEvent:
     return PersonEvent(
-        event_id=event_id,
-        event_type=event_type,
-        occurred_at=occurred_at_text or format_instant(occurred_at),
-        source=source,
-        payload=_raw(payload),
-        received_at=format_instant(received_at),
-        published_at=_at(published_at),
-        region=region,
-        stream_seq=stream_seq,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        occurred_at=row.occurred_at_text or format_instant(row.occurred_at),
+        source=row.source,
+        payload=_raw(row.payload),
+        received_at=format_instant(row.received_at),
+        published_at=_at(row.published_at),
+        region=row.region,
+        stream_seq=row.stream_seq,
     )
 
 

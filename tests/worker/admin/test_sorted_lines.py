@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.admin.sorted_lines import SortedLines
+from worker.pipeline.sorted_lines import SortedLines
 
 LINES = st.lists(st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"-")), max_size=8), max_size=12)
 

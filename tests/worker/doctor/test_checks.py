@@ -69,6 +69,8 @@ BOOKS = Books(
     workers=2,
     lost=0,
     letters=[],
+    archived_before=None,
+    archiving=False,
 )
 
 
@@ -204,6 +206,9 @@ def test_databases(seen: DatabaseSeen, check: str, level: Level, said: str, mend
         ),
         (books(backlog=5, workers=0), "workers", Level.WARNING, "none at work, and 5 messages wait"),
         (books(workers=0), "workers", Level.OK, "none at work"),
+        (books(), "archive", Level.OK, "nothing is archived"),
+        (books(archived_before=NOW - 400 * 86_400_000_000), "archive", Level.OK, "in the last 400 days"),
+        (books(archived_before=NOW, archiving=True), "archive", Level.WARNING, "interrupted"),
         (books(lost=2), "workers", Level.OK, "2 at work, 2 lost in the last day"),
     ],
 )

@@ -16,7 +16,6 @@ from dsl.outcome import full_name
 from worker.admin.plan_file import plan_file, plan_text
 from worker.admin.preview import MILLION, Asked, preview
 from worker.admin.preview_reading import Sampled
-from worker.admin.sorted_lines import SortedLines
 from worker.commands.announced import Announces, policy_of
 from worker.commands.checked_rules import usable_rules
 from worker.commands.options import PATHS, json_format_option, rules_argument, wall_clock
@@ -27,6 +26,7 @@ from worker.engine.change import Policy
 from worker.engine.effects import example_of
 from worker.engine.preview import Listed
 from worker.engine.rule_set import rule_files
+from worker.pipeline.sorted_lines import SortedLines
 from worker.process.loop import spare_collector
 from worker.report import screen
 

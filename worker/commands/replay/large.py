@@ -14,13 +14,13 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from dsl.outcome import hash_of, unlock_line
-from worker.admin.sorted_lines import SortedLines
 from worker.commands.replay.request import SKEW, ProcessDiedError, new_mark
 from worker.commands.replay.spill import Extent, Spill
 from worker.contract.strict_reader import Rejected
 from worker.engine import shards
 from worker.engine.replay import Buried, Counts, Result, in_order
 from worker.engine.shards import Ground
+from worker.pipeline.sorted_lines import SortedLines
 from worker.recording import size_of
 from worker.report import screen
 
