@@ -518,7 +518,7 @@ def test_for_asks_the_traits_at_that_moment() -> None:
 
 
 def test_without_for_a_trait_event_is_not_heard() -> None:
-    text = 'achievement x version 1 from 2026-04-14T00:00:00Z { title "X" when count(event=a, >= 1) }'
+    text = 'achievement x { title "X" when count(event=a, >= 1) active 2026-04-14T00:00:00Z .. }'
     assert unlocked(text, A1, at("15 00:00", "user.updated", plan="pro")) == []
     assert unlocked(text, A1, at("15 00:00", "user.updated", plan="pro"), *on(16)) == ["x < a16"]
 
@@ -548,7 +548,7 @@ def test_repeat_each_forgets_events_but_not_unlocks() -> None:
     text = 'achievement x { title "X" when all(count(event=a, >= 1), unlocked(base)) repeat each }'
     assert unlocked(base + text, at("13 08:00", "b", "b"), A1, A2) == ["base < b", "x 1 < a1", "x 2 < a2"]
     streak = 'achievement x { title "X" when streak(event=a, per=day, >= 2) repeat each }'
-    assert unlocked(streak, *on(13, 14, 15), *on(14, time="13:00"), *on(16)) == ["x 1 < a14", "x 2 < a15"]
+    assert unlocked(streak, *on(13, 14, 15), *on(14, time="13:00"), *on(16)) == ["x 1 < a14", "x 2 < a16"]
 
 
 def test_repeat_every_unit() -> None:
@@ -601,11 +601,12 @@ def test_versions_are_judged_by_when_it_occurred() -> None:
     assert unlocked(text, *on(12, 13, 14, 15, 16), by="version") == ["x < v1"]  # one unlock, whatever the version
 
 
-def test_a_lowered_bound_needs_an_event_that_is_heard() -> None:
+def test_a_lowered_bound_is_judged_at_its_begin() -> None:
     text = """achievement x version 1 { title "X" when count(event=a, >= 9) }
       achievement x version 2 from 2026-04-14T00:00:00Z { title "X" when count(event=a, >= 1) }"""
-    assert unlocked(text, *on(13), *on(15, kind="b"), *on(16)) == ["x < a16"]
-    assert unlocked(text, *on(13), *on(15, kind="b")) == []
+    assert unlocked(text, *on(13)) == []
+    assert unlocked(text, *on(13), *on(15, kind="b")) == ["x < "]
+    assert unlocked(text, *on(13), *on(15, kind="b"), *on(16)) == ["x < "]
 
 
 def test_fresh_counts_from_then_on() -> None:
@@ -619,7 +620,8 @@ def test_fresh_counts_from_then_on() -> None:
 def test_first_version_with_from_is_not_in_effect_before() -> None:
     text = 'achievement x version 1 from 2026-04-14T00:00:00Z { title "X" when count(event=a, >= 1) }'
     assert unlocked(text, *on(12, 13)) == []
-    assert unlocked(text, *on(12, 13, 14)) == ["x < a14"]
+    assert unlocked(text, *on(12, 13, 14)) == ["x < "]
+    assert unlocked(text, *on(14)) == ["x < a14"]
 
 
 def test_repeat_each_over_versions_goes_on_after_the_last_unlock() -> None:
