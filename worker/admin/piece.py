@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 
+from dsl.compile import USER
 from dsl.event import Position
 from worker.admin.ahead import find_marks
 from worker.admin.lease import SupersededError
@@ -238,7 +239,7 @@ async def _write(
     decided = decide(rules, facts, now=now, clock=clock)
     kept = _as_they_were(rules, refolds, stamps, decided.decisions)
     writes = await write(session, work.settings, rules, without(decided, kept))
-    return _Written(refolds, kept, writes.decisions)
+    return _Written(refolds, kept | _unheard(refolds, stamps), writes.decisions)
 
 
 def _as_they_were(
@@ -249,14 +250,17 @@ def _as_they_were(
     return {
         subject
         for subject, one in refolds.items()
-        if subject not in moved
-        and (_is_nothing(one, stamps.get(subject)) or (one.as_it_was and not rules.former.aged(stamps[subject])))
+        if one.as_it_was and subject not in moved and not rules.former.aged(stamps[subject])
     }
 
 
-def _is_nothing(refold: Refold, stamp: str | None) -> bool:
-    """Tell whether a subject has neither state nor events, as a user has that is named in roles that no rule hears."""
-    return not stamp and refold.anew is None and not refold.events
+def _unheard(refolds: Mapping[Subject, Refold], stamps: Mapping[Subject, str]) -> set[Subject]:
+    """Return users without state and events: those that events name in roles which no rule hears."""
+    return {
+        subject
+        for subject, one in refolds.items()
+        if subject.scope == USER and not stamps[subject] and one.anew is None and not one.events
+    }
 
 
 async def _did(work: Build, written: _Written) -> None:

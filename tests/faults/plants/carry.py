@@ -89,8 +89,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "carried_with_decisions_and_not_saved",
         "a state that something was decided about is saved",
         at="_as_they_were",
-        old="subject not in moved",
-        new="True",
+        old="if one.as_it_was and subject not in moved and",
+        new="if one.as_it_was and",
         tests=(f"{CHANGING}::test_a_tier_is_granted_to_those_who_reach_it",),
     ),
     Bug(
