@@ -168,7 +168,7 @@ ORDER BY tenant_id, subject
 LIMIT :limit;
 
 -- name: users_in_roles
--- The same with all users that an event names, of whatever type.
+-- The same with all users that such an event names, in whatever role.
 SELECT tenant_id, subject
 FROM (
     (
@@ -181,10 +181,12 @@ FROM (
     )
     UNION
     (
-        SELECT DISTINCT tenant_id, subject
+        SELECT DISTINCT event_subject.tenant_id, subject
         FROM event_subject
-        WHERE scope = 'user' AND (tenant_id, scope, subject) > (:after_tenant, 'user', :after_subject)
-        ORDER BY tenant_id, subject
+        JOIN event ON event.tenant_id = event_subject.tenant_id AND event.event_id = event_subject.event_id
+        WHERE scope = 'user' AND (event_subject.tenant_id, scope, subject) > (:after_tenant, 'user', :after_subject)
+            AND event_type = ANY (:types::text[])
+        ORDER BY event_subject.tenant_id, subject
         LIMIT :limit
     )
 ) AS found

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 
-from dsl.compile import USER
 from dsl.event import Position
 from worker.admin.ahead import find_marks
 from worker.admin.lease import SupersededError
@@ -239,7 +238,7 @@ async def _write(
     decided = decide(rules, facts, now=now, clock=clock)
     kept = _as_they_were(rules, refolds, stamps, decided.decisions)
     writes = await write(session, work.settings, rules, without(decided, kept))
-    return _Written(refolds, kept | _unheard(refolds, stamps), writes.decisions)
+    return _Written(refolds, kept, writes.decisions)
 
 
 def _as_they_were(
@@ -251,15 +250,6 @@ def _as_they_were(
         subject
         for subject, one in refolds.items()
         if one.as_it_was and subject not in moved and not rules.former.aged(stamps[subject])
-    }
-
-
-def _unheard(refolds: Mapping[Subject, Refold], stamps: Mapping[Subject, str]) -> set[Subject]:
-    """Return users without state and events: those that events name in roles which no rule hears."""
-    return {
-        subject
-        for subject, one in refolds.items()
-        if subject.scope == USER and not stamps[subject] and one.anew is None and not one.events
     }
 
 

@@ -56,7 +56,8 @@ class Arrivals(NamedTuple):
     groups: Sequence[Group] = ()
     new: int = 0
     latest: int = 0
-    """By the long way: the latest instant of a new event, in microseconds; 0 where none is."""
+    """By the long way: the latest instant of a new event, in microseconds; 0 where none is. Of any event in the ledger
+    where versions begin by the clock of the stream."""
     duplicates: int = 0
     erased: int = 0
     letters: Sequence[DeadLetter] = ()

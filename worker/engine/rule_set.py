@@ -109,6 +109,8 @@ class Deployed:
         self.cause = cause
         self.streamed = streamed
         """Whether moments pass by the latest event, and not by the wall clock."""
+        self.follows_stream = streamed and any(plan.moments for plan in self.program.scopes.values())
+        """Whether an event of one subject may be what begins a version for another one."""
         self.stamps = {
             scope: f"{plan.fingerprint}@{since.get(scope, epoch)}" for scope, plan in self.program.scopes.items()
         }

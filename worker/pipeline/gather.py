@@ -56,6 +56,8 @@ async def gather(session: Session, batch: Batch, cache: StateCache, hold: Hold, 
     fresh = [renamed.get(key, item) for key, item in screened.firsts.items() if key not in known]
     known.update(await insert_events(session, fresh, now=batch.now))
     items, arrivals = arrivals_of(batch, screened, known, renamed)
+    if rules.follows_stream:
+        arrivals = arrivals._replace(latest=await session.value(int, "latest_instant") or 0)
     await insert_members(session, items)
     await record_renamed(session, items)
     events = events_of_subjects(items)
