@@ -384,8 +384,8 @@ async def test_every_answer_has_the_headers_of_security(engine_of: Engine) -> No
 
 READER_GRANTS = """
 GRANT USAGE ON SCHEMA public TO {role};
-GRANT SELECT ON schema_migration, rule_set, rule_version, aggregate, progress, event, event_subject, pack, packed_member,
-  unlock, evaluation, erasure, revealed, minute TO {role};
+GRANT SELECT ON schema_migration, rule_set, rule_version, aggregate, progress, event, event_subject,
+  pack, packed_member, unlock, evaluation, erasure, revealed, minute TO {role};
 """
 
 
