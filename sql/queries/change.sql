@@ -260,13 +260,8 @@ WITH page AS (
         ORDER BY tenant_id, scope, subject, occurred_at, event_id
         LIMIT :limit
     ) AS member
-    LEFT JOIN LATERAL (
-        SELECT *
-        FROM event
-        WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
-        ORDER BY event.event_id, event.tenant_id
-        LIMIT 1
-    ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+    LEFT JOIN LATERAL
+        -- use event_of_member
 ), gone AS (
     DELETE FROM event_subject
     USING page

@@ -36,13 +36,8 @@ WITH concerned AS (
     UNION ALL
     SELECT event.tenant_id, event.event_id, event.user_id, event.occurred_at
     FROM event_subject AS member
-    JOIN LATERAL (
-        SELECT *
-        FROM event
-        WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
-        ORDER BY event.event_id, event.tenant_id
-        LIMIT 1
-    ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+    JOIN LATERAL
+        -- use event_of_member
     WHERE member.tenant_id = :tenant_id AND member.scope = 'user' AND member.subject = :user_id
 )
 (SELECT tenant_id, 'tenant' AS scope, tenant_id AS subject, occurred_at, event_id

@@ -71,13 +71,8 @@ SELECT
             UNION ALL
             SELECT event.tenant_id, event.event_id, event_type, user_id, event.occurred_at, utc_offset, payload
             FROM event_subject AS member
-            JOIN LATERAL (
-                SELECT *
-                FROM event
-                WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
-                ORDER BY event.event_id, event.tenant_id
-                LIMIT 1
-            ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+            JOIN LATERAL
+                -- use event_of_member
             WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.user_id
                 AND (member.occurred_at, member.event_id)
                     > (coalesce(latest.mark_at, '-infinity'), coalesce(latest.mark_id, ''))

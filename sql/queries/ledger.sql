@@ -41,6 +41,16 @@ LEFT JOIN renamed_event ON renamed_event.event_id = asked.event_id AND renamed_e
 WHERE found.mark <> pg_current_xact_id()::xid OR found.received_at <> :now::timestamptz
 ORDER BY asked.n;
 
+-- part: event_of_member
+-- The event of a row `member` of `event_subject`, found by its key alone, as in `events_there_before`.
+(
+    SELECT *
+    FROM event
+    WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
+    ORDER BY event.event_id, event.tenant_id
+    LIMIT 1
+) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+
 -- name: insert_event_subjects
 INSERT INTO event_subject (tenant_id, scope, subject, occurred_at, event_id)
 SELECT * FROM unnest(
@@ -77,13 +87,8 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT event.tenant_id, event.event_id, event_type, user_id, event.occurred_at, utc_offset, payload
     FROM event_subject AS member
-    JOIN LATERAL (
-        SELECT *
-        FROM event
-        WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
-        ORDER BY event.event_id, event.tenant_id
-        LIMIT 1
-    ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+    JOIN LATERAL
+        -- use event_of_member
     WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.user_id
         AND (member.occurred_at, member.event_id) > (asked.after_at, asked.after_id)
 ) AS event
@@ -115,13 +120,8 @@ JOIN LATERAL (
         AND (occurred_at, event_id) > (asked.after_at, asked.after_id)
     OFFSET 0
 ) AS member ON true
-JOIN LATERAL (
-    SELECT *
-    FROM event
-    WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
-    ORDER BY event.event_id, event.tenant_id
-    LIMIT 1
-) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+JOIN LATERAL
+    -- use event_of_member
 WHERE event_type = ANY (:types::text[])
 ORDER BY asked.n, member.occurred_at, member.event_id;
 

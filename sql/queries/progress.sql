@@ -13,13 +13,8 @@ ARRAY(
         UNION ALL
         SELECT event.tenant_id, event.event_id, event_type, user_id, event.occurred_at, utc_offset, payload
         FROM event_subject AS member
-        JOIN LATERAL (
-            SELECT *
-            FROM event
-            WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
-            ORDER BY event.event_id, event.tenant_id
-            LIMIT 1
-        ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+        JOIN LATERAL
+            -- use event_of_member
         WHERE progress.scope = 'user' AND member.tenant_id = progress.tenant_id AND member.scope = 'user'
             AND member.subject = progress.subject
             AND (member.occurred_at, member.event_id) > (progress.mark_at, progress.mark_id)
@@ -270,13 +265,8 @@ FROM unnest(:tenant_ids::text[], :subjects::text[]) WITH ORDINALITY AS asked (te
 JOIN LATERAL (
     SELECT member.occurred_at, member.event_id
     FROM event_subject AS member
-    JOIN LATERAL (
-        SELECT *
-        FROM event
-        WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
-        ORDER BY event.event_id, event.tenant_id
-        LIMIT 1
-    ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+    JOIN LATERAL
+        -- use event_of_member
     WHERE member.tenant_id = asked.tenant_id AND member.scope = :scope AND member.subject = asked.subject
         AND event_type = ANY (:types::text[])
     ORDER BY member.occurred_at DESC, member.event_id DESC

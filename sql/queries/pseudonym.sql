@@ -48,13 +48,8 @@ SELECT
         ORDER BY subject
     )
 FROM event_subject AS member
-JOIN LATERAL (
-    SELECT *
-    FROM event
-    WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
-    ORDER BY event.event_id, event.tenant_id
-    LIMIT 1
-) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+JOIN LATERAL
+    -- use event_of_member
 WHERE member.tenant_id = :tenant_id AND member.scope = 'user' AND member.subject = :user_id;
 
 -- name: erase_events_by_id
