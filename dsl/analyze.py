@@ -337,7 +337,7 @@ def _in_groups(known: _Analysis, part: Condition, around: _Around) -> Iterator[R
 
 def _apart(known: _Analysis, part: Condition, names: set[str], around: _Around) -> _Around:
     """Return the context in a group: a late copy may move the one that counts into another group."""
-    events = {name for pattern in all_counted(part) for name in pattern_types(pattern)}
+    events = bases(name for pattern in all_counted(part) for name in pattern_types(pattern))
     schemas = (known.rules.events[name] for name in events if name in known.rules.events)
     same = all(each.once is None or names - {ACTOR} <= set(each.once[0]) for each in schemas)
     return around if same else msgspec.structs.replace(around, plain=False)

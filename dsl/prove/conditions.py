@@ -234,7 +234,8 @@ class _Proof:
         """Return whether one event may bring several of the values that are counted."""
         if node.distinct is None:
             return False
-        fields = (self.patterns.events[name].fields.get(node.distinct.text) for name in pattern_types(node.event))
+        types = bases(pattern_types(node.event))
+        fields = (self.patterns.events[name].fields.get(node.distinct.text) for name in types)
         return any(field is not None and field.type.element is not None for field in fields)
 
     def _matches(self, event: Pattern, one: Condition, two: Count | Extreme, narrowed: Predicate | None = None) -> bool:

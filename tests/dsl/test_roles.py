@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dsl.advice import examine
+from dsl.analyze import verdicts
 from dsl.diagnostics import Severity
 from dsl.format import format_file
 from dsl.notation import condition
@@ -102,3 +104,16 @@ def test_a_count_of_the_actor_is_the_same_count_beside_roles() -> None:
 def test_the_formatter_keeps_roles() -> None:
     found = rules('count( event = [ like,met ]as   author where post="p",>=1)')
     assert '[like, met] as author where post = "p"' in format_file(found.files[0])
+
+
+def test_advice_reads_fields_of_events_in_roles() -> None:
+    found = rules("all(count(event=like as author, distinct=post, >= 2), count(event=like as author, >= 2))")
+    assert codes(found) == []
+    assert "ACH507" in {problem.code for problem in examine(found.files, found.rules, found.problems)}
+
+
+def test_a_late_copy_moves_between_groups_in_roles_too() -> None:
+    contracts = "event like { post: string, team: string, author: user once per post within 1d }"
+    found = rules("count(event=like as author, by=team, >= 2)", contracts=contracts)
+    assert codes(found) == []
+    assert verdicts(found.rules)["x0", 1].reasons
