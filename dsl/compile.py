@@ -179,6 +179,35 @@ def compile_watched(rules: Rules, scope: str, watching: Watching) -> Plan:
     return _PlanBuilder(rules, scope, watching).build()
 
 
+def contracts_of(rules: Rules) -> Contracts:
+    """Return what the declarations of events say of the fields that conditions read."""
+
+    def integral(pattern: Pattern, field: str) -> bool:
+        return is_whole(rules, pattern_types(pattern), field)
+
+    def signed(pattern: Pattern, field: str) -> bool:
+        return is_signed([rules.events[name].fields[field] for name in bases(pattern_types(pattern))])
+
+    def listed(pattern: Pattern, field: str) -> bool:
+        return is_listed(rules, pattern_types(pattern), field)
+
+    def declared(event: str, field: str) -> bool:
+        return event in rules.events and field in rules.events[event].fields
+
+    return Contracts(integral, signed, listed, declared)
+
+
+def is_whole(rules: Rules, types: AbstractSet[str], field: str) -> bool:
+    """Return whether a field is a whole number in every declared event among some types, or views of them."""
+    fields = [rules.events[name].fields.get(field) for name in bases(types) if name in rules.events]
+    return all(each is not None and each.type is FieldType.INT for each in fields)
+
+
+def zone_types_of(rules: Rules) -> frozenset[str]:
+    """Return the event types that carry the time zone of a user."""
+    return frozenset(event for event, names in rules.trait_events.items() if TIMEZONE in names)
+
+
 def every_type(rules: Rules, scope: str) -> frozenset[str]:
     """Return all types of events that a subject of a scope may have, of users in whatever role that rules ask for."""
     types = frozenset(rules.events)
@@ -210,12 +239,11 @@ class _PlanBuilder:
         self.achievements = {
             name: versions for name, versions in rules.achievements.items() if scope_of(versions[0]) == scope
         }
-        zone_types = frozenset(event for event, names in rules.trait_events.items() if TIMEZONE in names)
         self.memory = Memory(
             single=scope == USER,
             all_types=every_type(rules, scope),
-            zone_types=zone_types,
-            contracts=Contracts(self._integral, self._signed, self._listed, self._declares),
+            zone_types=zone_types_of(rules),
+            contracts=contracts_of(rules),
         )
         self.rulings: list[Ruling] = []
         self.judges: list[Judge] = []
@@ -265,7 +293,7 @@ class _PlanBuilder:
         built = build(self.memory, when, version, tier)
         until = None if following is None or following.since is None else following.since.us
         owner = owner_of(version, tier)
-        blank = moment_of(version) is not None and holds_of_nothing(when, self._signed)
+        blank = moment_of(version) is not None and holds_of_nothing(when, self.memory.signed)
         judge = Judge(
             ruling,
             version,
@@ -292,20 +320,6 @@ class _PlanBuilder:
     def _after(self, target: Target) -> tuple[int, ...]:
         slots = self.memory.slots[target.achievement.text]
         return tuple(slots.values()) if target.tier is None else (slots[target.tier.text],)
-
-    def _integral(self, pattern: Pattern, field: str) -> bool:
-        schemas = (self.rules.events[event_type] for event_type in bases(pattern_types(pattern)))
-        return all(schema.fields[field].type is FieldType.INT for schema in schemas)
-
-    def _declares(self, event: str, field: str) -> bool:
-        schema = self.rules.events.get(event)
-        return schema is not None and field in schema.fields
-
-    def _signed(self, pattern: Pattern, field: str) -> bool:
-        return is_signed([self.rules.events[event_type].fields[field] for event_type in bases(pattern_types(pattern))])
-
-    def _listed(self, pattern: Pattern, field: str) -> bool:
-        return is_listed(self.rules, pattern_types(pattern), field)
 
     # -- dispatch --
 

@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from dsl.check.bounds import is_signed
-from dsl.compile import USER, every_type, scope_of, tier_conditions
+from dsl.compile import USER, contracts_of, every_type, is_whole, scope_of, tier_conditions, zone_types_of
 from dsl.conditions import build, named_types
-from dsl.filters import pattern_types
-from dsl.local_time import TIMEZONE
-from dsl.memory import Contracts, Memory
+from dsl.memory import Memory
 from dsl.nodes.compose import Per, Unless, Within
 from dsl.nodes.groups import Groups
 from dsl.nodes.keys import FieldKeys
@@ -25,8 +22,7 @@ from dsl.nodes.sequence import Sequences
 from dsl.nodes.streak import Streaks
 from dsl.nodes.totals import Distinct
 from dsl.roles import bases
-from dsl.schema import is_listed
-from dsl.types import FieldType, length
+from dsl.types import length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
     from dsl.memory import Context, Fields
     from dsl.nodes.node import Aggregate
     from dsl.schema import Rules
-    from dsl.syntax import Achievement, Condition, Pattern
+    from dsl.syntax import Achievement, Condition
 
 A = TypeVar("A", bound="Aggregate")
 
@@ -128,25 +124,11 @@ class _Noting(Memory):
     """A memory that notes which aggregates are asked for."""
 
     def __init__(self, rules: Rules, scope: str) -> None:
-        zones = frozenset(event for event, names in rules.trait_events.items() if TIMEZONE in names)
-
-        def integral(pattern: Pattern, field: str) -> bool:
-            return _whole(rules, pattern_types(pattern), field)
-
-        def signed(pattern: Pattern, field: str) -> bool:
-            return is_signed([rules.events[name].fields[field] for name in bases(pattern_types(pattern))])
-
-        def listed(pattern: Pattern, field: str) -> bool:
-            return is_listed(rules, pattern_types(pattern), field)
-
-        def declared(event: str, field: str) -> bool:
-            return event in rules.events and field in rules.events[event].fields
-
         super().__init__(
             single=scope == USER,
             all_types=every_type(rules, scope),
-            zone_types=zones,
-            contracts=Contracts(integral, signed, listed, declared),
+            zone_types=zone_types_of(rules),
+            contracts=contracts_of(rules),
         )
         self.asked: dict[str, None] = {}
 
@@ -216,7 +198,7 @@ def _size(rules: Rules, aggregate: Aggregate) -> Size:
     match aggregate:
         case Distinct() | RecentEvents() | RecentDistinct():
             return _by_bound(aggregate)
-        case RecentSum(cap=cap, field=field) if _whole(rules, aggregate.types, field):
+        case RecentSum(cap=cap, field=field) if is_whole(rules, aggregate.types, field):
             return Size((int(cap) + 1) * POSITION_BYTES, bounded=True, by=f"the bound: {cap}, by steps of 1 or more")
         case RecentSum(horizon=horizon) | RecentExtreme(horizon=horizon):
             return _by_time(horizon, "events", "all events: nothing limits how long they matter")
@@ -262,12 +244,6 @@ def _by_time(horizon: int | None, what: str, unbounded: str) -> Size:
     if horizon is None:
         return Size(None, bounded=False, by=unbounded)
     return Size(None, bounded=True, by=f"the {what} within {length(horizon)}")
-
-
-def _whole(rules: Rules, types: frozenset[str], field: str) -> bool:
-    """Return whether a field is a whole number in every event of a sum."""
-    fields = [rules.events[name].fields.get(field) for name in bases(types) if name in rules.events]
-    return all(each is not None and each.type is FieldType.INT for each in fields)
 
 
 def size_of(number: int) -> str:
