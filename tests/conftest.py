@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.acceptance.herd import herd
-from tests.databases import fresh_database
+from tests.databases import fresh_database, name_of
+from worker.app import wall_clock
 from worker.local.servers import Servers, embedded
+from worker.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -50,6 +52,22 @@ async def own_servers(tmp_path: Path) -> AsyncGenerator[Servers]:
 async def database_url(servers: Servers) -> AsyncGenerator[str]:
     """A fresh database, gone after the test with whatever is still connected to it."""
     async with fresh_database(servers) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def migrated(servers: Servers) -> AsyncGenerator[str]:
+    """The name of a database that has the schema, to be copied; nothing may be connected to it."""
+    async with fresh_database(servers) as url:
+        async with open_store(url) as store:
+            await store.migrate(now=wall_clock())
+        yield name_of(url)
+
+
+@pytest.fixture
+async def migrated_url(servers: Servers, migrated: str) -> AsyncGenerator[str]:
+    """A fresh database with the schema, gone as `database_url` is."""
+    async with fresh_database(servers, migrated) as url:
         yield url
 
 

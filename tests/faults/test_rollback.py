@@ -29,8 +29,8 @@ USERS = [f"u{i}" for i in range(9)]
 
 
 @pytest.fixture
-async def engine(database_url: str, nats_url: str) -> Engine:
-    engine = Engine(Settings(nats_url=nats_url, database_url=database_url, consumer=f"c{uuid4().hex}"))
+async def engine(migrated_url: str, nats_url: str) -> Engine:
+    engine = Engine(Settings(nats_url=nats_url, database_url=migrated_url, consumer=f"c{uuid4().hex}"))
     await engine.apply(X)
     await engine.backfill()
     await sent(engine, *(event(0, user=user) for user in USERS))

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def engine(database_url: str, nats_url: str) -> Engine:
+async def engine(migrated_url: str, nats_url: str) -> Engine:
     """An engine on servers that it shares with other tests."""
-    made = Engine(Settings(nats_url=nats_url, database_url=database_url, batch_size=100, consumer=f"c{uuid4().hex}"))
+    made = Engine(Settings(nats_url=nats_url, database_url=migrated_url, batch_size=100, consumer=f"c{uuid4().hex}"))
     await made.apply()
     return made
 

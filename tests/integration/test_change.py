@@ -44,9 +44,9 @@ NONE = Policy(Announced.NONE)
 
 
 @pytest.fixture
-async def engine(database_url: str, nats_url: str) -> Engine:
+async def engine(migrated_url: str, nats_url: str) -> Engine:
     """An engine without rules."""
-    return Engine(Settings(nats_url=nats_url, database_url=database_url, consumer=f"c{uuid4().hex}"))
+    return Engine(Settings(nats_url=nats_url, database_url=migrated_url, consumer=f"c{uuid4().hex}"))
 
 
 async def applied(engine: Engine, text: str, terms: Terms = NO_TERMS, *, by: str = "ann") -> Applied:
