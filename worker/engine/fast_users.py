@@ -98,6 +98,8 @@ def divide(batch: Batch, events: dict[Subject, SubjectEvents], cache: StateCache
 
     `trusting` is whether late events are taken to be new. The fast batch holds its partitions in the cache.
     """
+    if batch.rules.follows_stream:
+        return Division(None, batch, [LongWay.NOT_WORTH_IT])  # what the clock of the stream shows has to be asked
     chosen, states, reasons = _choose(batch, events, cache, trusting=trusting)
     groups, rest = batch.groups, ()
     if len(chosen) < len(events):
@@ -106,8 +108,7 @@ def divide(batch: Batch, events: dict[Subject, SubjectEvents], cache: StateCache
             return _without(batch, groups, rest, cache, reasons, trusting=trusting)
     if sum([len(group.events) for group in groups]) < max(1, batch.size * WORTH_IT):
         return Division(None, batch, [*reasons, LongWay.NOT_WORTH_IT] if chosen else reasons)
-    clock = max([own.events[-1].at for own in chosen.values()]) if batch.rules.streamed else batch.now
-    look = first_look(batch.rules, chosen, states, clock=clock, most_refolds=MOST_REFOLDS)
+    look = first_look(batch.rules, chosen, states, clock=batch.now, most_refolds=MOST_REFOLDS)
     for user in look.left_out:
         del chosen[user], states[user]
     reasons.extend(look.left_out.values())

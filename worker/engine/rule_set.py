@@ -107,10 +107,8 @@ class Deployed:
         self.contract = Contract(rules.events, prefix=prefix, skew=skew, mark=mark)
         self.region = region
         self.cause = cause
-        self.streamed = streamed
-        """Whether moments pass by the latest event, and not by the wall clock."""
         self.follows_stream = streamed and any(plan.moments for plan in self.program.scopes.values())
-        """Whether an event of one subject may be what begins a version for another one."""
+        """Whether versions begin by the latest event, whatever subject that is of, and not by the wall clock."""
         self.stamps = {
             scope: f"{plan.fingerprint}@{since.get(scope, epoch)}" for scope, plan in self.program.scopes.items()
         }

@@ -69,8 +69,6 @@ async def commit_fast(session: Session, fast: FastBatch, cache: StateCache, *, c
         UnfoldableError: the fold failed on an event.
     """
     batch, look = fast.batch, fast.look
-    if batch.rules.follows_stream:
-        raise LongWayError(LongWay.NOT_WORTH_IT)  # what the stream's clock shows has to be asked
     facts = Facts(Arrivals(batch.groups, batch.size, regions=batch.regions), fast.states, look)
     if look.refolds:
         refolds, stored = await look_up_pasts(session, batch.rules, look.refolds, fast.events)

@@ -64,7 +64,7 @@ async def gather(session: Session, batch: Batch, cache: StateCache, hold: Hold, 
     for subject, own in events.items():
         own.put_in_order(latest_known(states[subject]))
     with watch:
-        look = first_look(rules, events, states, clock=arrivals.latest if rules.streamed else batch.now)
+        look = first_look(rules, events, states, clock=arrivals.latest if rules.follows_stream else batch.now)
     refolds = await refold(session, rules, look.refolds, states)
     stored = await unlocks_of(session, refolds)
     stored.update(await unlocks_of_keys(session, [unlock_id(*earned) for earned in look.earned]))
