@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from dsl.event import Position
     from dsl.outcome import Subject
+    from worker.engine.change import Cause
     from worker.engine.pace import Headway
     from worker.engine.rule_set import Deployed
     from worker.settings import Settings
@@ -122,6 +123,16 @@ async def change_to_build(store: Store, epoch: int) -> Change | None:
     return None if change is None or change.state == "done" else change
 
 
+async def cause_of_build(store: Store, epoch: int) -> Cause | None:
+    """Return what grants say to be their cause while the change of an epoch is built; None where none is.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    change = await change_to_build(store, epoch)
+    return None if change is None else change.cause
+
+
 async def _tidy_members(work: Build) -> None:
     """Do what the switch has left to do about members of field scopes."""
     lease = work.lease
@@ -175,8 +186,7 @@ async def bring_up_to_date(
     """
     rules = await load_deployed(store, settings)
     # Where a change is not built yet, these subjects may not be up to date with it either.
-    change = await change_to_build(store, rules.epoch)
-    cause = None if change is None else change.cause
+    cause = await cause_of_build(store, rules.epoch)
     work = Build(store, settings, rules, None, cause, Report(rules.epoch), now, None, Courtesy(0.0))
     for subject in sorted(subject for subject in since if subject.scope in rules.program.scopes):
         await bring_piece_up_to_date(work, {subject: since[subject]})

@@ -12,7 +12,6 @@ once do no harm, since each subject is looked at again under the lock of its par
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
@@ -22,13 +21,12 @@ from dsl.calendar import format_instant
 from dsl.fold import walk
 from dsl.outcome import Subject
 from dsl.progress import decode
-from worker.admin.backfill import change_to_build
+from worker.admin.backfill import cause_of_build
 from worker.admin.built import Report
 from worker.admin.changes import SILENT_SECONDS, builder_name
 from worker.admin.lease import SupersededError
 from worker.admin.outdated import Named, Page, StateRow
-from worker.admin.piece import Build, bring_up_to_date
-from worker.contract.partition import partition_of
+from worker.admin.piece import Build, bring_up_to_date, in_pieces
 from worker.engine.folding import UnfoldableError, earns_at_moment
 from worker.engine.pace import Courtesy
 from worker.engine.rule_set import RulesRefusedError
@@ -39,7 +37,7 @@ from worker.pipeline.rules_in_force import load_deployed
 from worker.store import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from dsl.compile import Plan
     from worker.engine.rule_set import Deployed
@@ -54,8 +52,6 @@ SLOW_SECONDS: Final = 60
 """That a batch may take, beside what clocks may differ: the second look comes so much later."""
 PAGE: Final = 500
 """States that are looked at together: few, since live batches wait meanwhile."""
-PIECE: Final = 50
-"""Subjects of one transaction."""
 PAUSE_SECONDS: Final = 0.005
 FAR: Final = 2**62
 """Behind every moment."""
@@ -173,13 +169,12 @@ class Moments:
         """Bring those up to date that earn something; return how many they were."""
         if not any(moment.at == due.at for moment in plan.moments):
             return 0
-        change = await change_to_build(self._store, rules.epoch)
-        cause = None if change is None else change.cause
+        cause = await cause_of_build(self._store, rules.epoch)
         report, courtesy = Report(rules.epoch), Courtesy(0.0)
         work = Build(self._store, self._settings, rules, None, cause, report, self._now, self._granted, courtesy)
         subjects, last = 0, due.after
         async for page in self._pages(rules, scope, due):
-            for piece in _pieces(page.found):
+            for piece in in_pieces(page.found):
                 await bring_up_to_date(work, dict.fromkeys(piece, BEGINNING))
                 await self._beat(due, scope, last, 0)
                 await anyio.sleep(PAUSE_SECONDS)
@@ -223,16 +218,6 @@ class Moments:
                 yield Page(found, len(rows), after)
             if len(rows) < PAGE:
                 return
-
-
-def _pieces(subjects: Iterable[Subject]) -> Iterator[list[Subject]]:
-    """Yield subjects in pieces of one partition."""
-    by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
-    for subject in subjects:
-        by_partition[partition_of(*subject)].append(subject)
-    for some in by_partition.values():
-        for at in range(0, len(some), PIECE):
-            yield some[at : at + PIECE]
 
 
 def earns(rules: Deployed, scope: str, row: StateRow, clock: int) -> bool:

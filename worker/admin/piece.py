@@ -31,7 +31,7 @@ from worker.pipeline.write import write
 from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from uuid import UUID
 
     from dsl.outcome import Subject
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.store import Session, Store
 
+PIECE: Final = 50
+"""Subjects of one transaction, where they are not folded ahead."""
 MOST_PENDING: Final = 6400
 """Subjects that are folded ahead and not written yet: some hundred of each partition."""
 _BEHIND_ALL: Final = Position(2**63 - 1, "")
@@ -106,6 +108,16 @@ class Pieces:
             size = self._work.courtesy.size
             piece, waiting = waiting[:size], waiting[size:]
             await write_ahead(self._work, {subject: some[subject] for subject in piece})
+
+
+def in_pieces(subjects: Iterable[Subject]) -> Iterator[list[Subject]]:
+    """Yield subjects of one scope in pieces: a few of one partition."""
+    by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
+    for subject in subjects:
+        by_partition[partition_of(*subject)].append(subject)
+    for some in by_partition.values():
+        for at in range(0, len(some), PIECE):
+            yield some[at : at + PIECE]
 
 
 async def write_ahead(work: Build, ahead: Mapping[Subject, Ahead]) -> None:

@@ -58,11 +58,6 @@ class Reapplied(msgspec.Struct):
     waiting: int = 0
     """Decisions about people and unlocks that are not there, or not yet."""
 
-    @property
-    def is_nothing(self) -> bool:
-        """Whether the database knows everything."""
-        return not (self.erased or self.lifted or self.revoked or self.granted)
-
 
 class Journal(NamedTuple):
     """What was decided, in order, and what its hashes are made with."""

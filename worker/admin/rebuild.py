@@ -23,10 +23,11 @@ import msgspec
 
 from dsl.calendar import format_instant
 from dsl.compile import USER
-from worker.admin.backfill import change_to_build
+from worker.admin.backfill import cause_of_build
 from worker.admin.folded_anew import Anew, differs, feed, fold_from_the_beginning, fold_without_lock
 from worker.admin.lease import LAG_SECONDS, NO_LIMITS, SEEN_SECONDS, Limits
 from worker.admin.outdated import BEFORE_ALL, Named
+from worker.admin.piece import in_pieces
 from worker.admin.rebuild_target import Page, Target, pages_of, scopes_of
 from worker.contract.partition import partition_of
 from worker.engine.columns import FIELDLESS, position_columns
@@ -34,10 +35,9 @@ from worker.engine.decide import backfill_facts, decide
 from worker.engine.pace import Headway, Lag, Pace, gives_way
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import RulesMovedError, hold_partitions
-from worker.pipeline.ledger import positions_heard, states_of, unlocks_of
+from worker.pipeline.ledger import clock_of, positions_heard, states_of, unlocks_of
 from worker.pipeline.rules_in_force import load_deployed
 from worker.pipeline.write import write
-from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS: Final = 0.005
 """After each piece, for the live batches that wait for the partition."""
-PIECE: Final = 50
-"""Subjects of one transaction."""
 SHOWN: Final = 1000
 """Differences that are kept; the others are counted."""
 STATE: Final = "state"
@@ -187,7 +185,7 @@ class _Rebuild:
             after = Named(place.tenant_id, place.subject) if place.scope == scope else BEFORE_ALL
         async for page in pages_of(self._store, self._rules, self._target, scope, after):
             before = msgspec.structs.replace(self.done)
-            for piece in page.pieces():
+            for piece in in_pieces(page.subjects):
                 await self._piece(piece)
             await self._note(scope, page, before)
 
@@ -247,7 +245,7 @@ class _Rebuild:
             RulesMovedError: other rules came into force, and nothing is saved.
         """
         rules, now = self._rules, self._orders.now()
-        change = await change_to_build(self._store, rules.epoch)
+        cause = await cause_of_build(self._store, rules.epoch)
         async with self._store.transaction(patient=True) as session:
             await hold_partitions(session, [partition_of(*min(folded))], epoch=rules.epoch)
             stored = await states_of(session, rules, folded)
@@ -256,10 +254,7 @@ class _Rebuild:
                 return
             await _catch_up(session, rules, kept)
             await session.run("forget_checkpoints", **position_columns(dict.fromkeys(kept, BEGINNING)))
-            clock = now
-            if self._settings.clock is Clock.STREAM:
-                clock = await session.value(int, "latest_instant") or 0
-            cause = None if change is None else change.cause
+            clock = await clock_of(session, self._settings, now)
             decisions = await self._decide(session, rules, kept, cause, now=now, clock=clock)
         found = {one for one, refold in kept.items() if one in spoilt or differs(rules, stored[one], refold)}
         self._count(kept, found, decisions)

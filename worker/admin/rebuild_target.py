@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.compile import USER, scope_of
 from dsl.diagnostics import nearest
 from dsl.outcome import Subject
 from dsl.reads import reads_of
 from worker.admin.outdated import BEFORE_ALL, PAGE, Named
-from worker.contract.partition import partition_of
 from worker.engine.columns import FIELDLESS
 from worker.pipeline.ledger import subjects_heard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from worker.engine.rule_set import Deployed
     from worker.store import Store
@@ -29,10 +27,6 @@ class UnknownAchievementError(ValueError):
         self.hint = hint
 
 
-PIECE: Final = 50
-"""Subjects that are folded together."""
-
-
 class Page(NamedTuple):
     """Some subjects of a scope, in order."""
 
@@ -43,15 +37,6 @@ class Page(NamedTuple):
         """The last one."""
         tenant, _, name = self.subjects[-1]
         return Named(tenant, name)
-
-    def pieces(self) -> Iterator[list[Subject]]:
-        """Yield them in pieces of one partition."""
-        by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
-        for subject in self.subjects:
-            by_partition[partition_of(*subject)].append(subject)
-        for subjects in by_partition.values():
-            for at in range(0, len(subjects), PIECE):
-                yield subjects[at : at + PIECE]
 
 
 class Target(NamedTuple):

@@ -30,7 +30,7 @@ from worker.contract.reasons import Reason
 from worker.contract.strict_reader import Contract, Rejected, element_of
 from worker.engine.decoding import PIECE, subjects_of
 from worker.engine.replay import PREFIX, Buried, Counts, Intake
-from worker.engine.subject_folds import events_of_users, fold_subjects, put_in_order
+from worker.engine.subject_folds import events_of_users, fold_subjects, hears_own_events, put_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -232,7 +232,7 @@ def _result(counts: Counts, folded: Folded) -> ShardResult:
 def _handed_on(ground: Ground, intake: Intake) -> dict[int, Block]:
     """Return by shard what subjects hear that are not folded with the users of this one."""
     found: defaultdict[int, Block] = defaultdict(lambda: Block([], []))
-    if len(ground.program.scopes) == 1 and not ground.program.roles.naming:
+    if hears_own_events(ground.program):
         return {}
     for item in intake.all_taken():
         for shard in sorted({_home(ground, subject) for subject, _ in _elsewhere(ground.program, item.event)}):

@@ -56,6 +56,7 @@ from worker.engine.announcement import Claimed, announcement, unlock_subject
 from worker.engine.announcement_limits import MOST_BYTES_WITH_TRACE
 from worker.engine.reconcile import Kind
 from worker.pipeline.corrections import Corrector, Wording
+from worker.pipeline.ledger import clock_of
 from worker.pipeline.refused import Gate
 from worker.retry import delays
 from worker.settings import Clock
@@ -367,9 +368,7 @@ class OutboxRelay:
         return self._spans.announcing(str(unlock_id), sent.trace).lines
 
     async def _clock(self, session: Session) -> int:
-        if self._settings.clock is Clock.WALL:
-            return self._now()
-        return await session.value(int, "latest_instant") or 0
+        return await clock_of(session, self._settings, self._now())
 
     def _correct_by(self, at: float) -> None:
         """Look for corrections at an instant of `monotonic`, or earlier."""
