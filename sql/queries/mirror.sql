@@ -164,11 +164,6 @@ WHERE (
     -- use mirror_window
     ) OR cardinality(unsaved) > 0;
 
--- name: mirror_unlocks_of
--- As `unlocks_of_subjects`, without locks.
--- use stored_unlocks_of_asked
-ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;
-
 -- name: events_up_to
 -- How many events the ledger has, counted up to `most`.
 SELECT count(*)::bigint FROM (SELECT 1 FROM event LIMIT :most::bigint) AS first_events;

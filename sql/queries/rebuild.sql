@@ -83,8 +83,3 @@ FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (t
 JOIN checkpoint ON checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = asked.scope
     AND checkpoint.subject = asked.subject
 ORDER BY checkpoint.tenant_id, checkpoint.scope, checkpoint.subject, mark_at, mark_id;
-
--- name: all_unlocks_of_subjects
--- As `unlocks_of_subjects`, without locks: to look at.
--- use stored_unlocks_of_asked
-ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;

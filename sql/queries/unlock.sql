@@ -55,6 +55,11 @@ JOIN unlock
 ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
 FOR UPDATE OF unlock;
 
+-- name: all_unlocks_of_subjects
+-- As `unlocks_of_subjects`, without locks: to look at.
+-- use stored_unlocks_of_asked
+ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;
+
 -- name: unlocks_to_compare
 -- Those of `unlocks_of_subjects` that a refold from a position may decide about: the others stay unlocked.
 SELECT

@@ -115,7 +115,7 @@ NEEDS = {
     "ingest": set[str](),
     "mirror": {
         *("mirror_settings", "mirror_bound", "mirror_event", "mirror_evaluation", "mirror_unlock", "mirror_erasures"),
-        *("mirror_failed_event", "mirror_letters", "mirror_progress", "mirror_unlocks_of", "rule_versions"),
+        *("mirror_failed_event", "mirror_letters", "mirror_progress", "all_unlocks_of_subjects", "rule_versions"),
         *("mirror_renamed", "mirror_packs"),
     },
     "console": SHOWN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import Lock, create_task, sleep, wait
 from bisect import bisect_right
+from functools import partial
 from itertools import groupby, islice
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import msgspec
 
 from dsl.compile import USER
-from dsl.event import Event
 from dsl.outcome import Subject
 from dsl.roles import base_of, bases
 from worker.engine.batch import MAX_SUBJECT_BYTES
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
     from dsl.compile import Plan
-    from dsl.types import Value
+    from dsl.event import Event
     from worker.engine.rule_set import Deployed
     from worker.pipeline.ledger import EventRow
     from worker.store import Session
@@ -69,13 +69,9 @@ class Events:
         return self._by_key(_UNSEEN) if self._scope == USER else _no_events()
 
     async def _by_key(self, query: str) -> AsyncGenerator[list[Run]]:
-        scope, fields, reads = self._scope, self._rules.contract.fields, frozenset(self._read)
+        scope, reads = self._scope, frozenset(self._read)
         subject_of = _USER if scope == USER else _TENANT
-
-        def event(*row: *EventRow) -> Event:
-            tenant, event_id, event_type, user, at, offset, payload = row
-            read = _NOTHING if payload is None else fields(event_type, payload)
-            return Event(tenant, event_id, event_type, user, at, offset, read)
+        event = partial(event_of, self._rules)
 
         async def archived() -> AsyncGenerator[list[Event]]:
             pages = archived_by_user if scope == USER else archived_by_tenant
@@ -130,7 +126,6 @@ _BY_USER: Final = attrgetter("tenant", "user", "at", "id")
 _BY_TENANT: Final = attrgetter("tenant", "at", "id")
 _UNSEEN: Final = "unseen_events_by_user"
 """They are never archived."""
-_NOTHING: Final[dict[str, Value]] = {}
 _decoder: Final = msgspec.json.Decoder(tuple[str, str, str, str, int, int, str | None])
 
 

@@ -17,19 +17,17 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import USER
-from dsl.event import Event
 from dsl.outcome import Subject, canonical_order
 from worker.admin.preview_events import read_by
 from worker.engine.state_cache import BEGINNING
 from worker.pipeline.archive import archived_by_hash, merged
-from worker.pipeline.ledger import read_back
+from worker.pipeline.ledger import event_of, read_back
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
 
     from dsl.compile import Plan
-    from dsl.event import Position
-    from dsl.types import Value
+    from dsl.event import Event, Position
     from worker.contract.pack import EventRow
     from worker.engine.rule_set import Deployed
     from worker.store import Session, Store
@@ -169,12 +167,10 @@ async def chunks(
     Raises:
         UnavailableError: the database went away.
     """
-    fields = rules.contract.fields
 
     def hashed(*row: *_HashedRow) -> tuple[int, Event]:
         number, at, tenant, user, event_id, event_type, offset, payload = row
-        read = _NOTHING if payload is None else fields(event_type, payload)
-        return number, Event(tenant, event_id, event_type, user, at, offset, read)
+        return number, event_of(rules, tenant, event_id, event_type, user, at, offset, payload)
 
     made = Chunk(swept, {}, set(), 0, after)
     asked = {"types": sorted(swept.part.types), "read": sorted(swept.read), "after": after, "upto": upto}
@@ -224,4 +220,3 @@ def _add(chunk: Chunk, subject: Subject, events: list[Event]) -> None:
 
 
 _HashedRow = tuple[int, int, str, str, str, str, int, str | None]
-_NOTHING: Final[dict[str, Value]] = {}

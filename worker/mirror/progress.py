@@ -87,7 +87,7 @@ class Progress:
         if subjects:
             tenants, scopes, names = (list(column) for column in zip(*subjects, strict=True))
             args = {"tenant_ids": tenants, "scopes": scopes, "subjects": names}
-            for row in await self._session.rows(Stored, "mirror_unlocks_of", **args):
+            for row in await self._session.rows(Stored, "all_unlocks_of_subjects", **args):
                 found.setdefault(Subject(*row[:3]), []).append(row)
         return found
 
