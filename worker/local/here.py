@@ -10,6 +10,7 @@ import os
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from stat import S_ISLNK, S_IWGRP, S_IWOTH
+from time import sleep
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,6 +26,7 @@ FOLDER: Final = Path(".ach", "dev")
 """The data folder of `ach dev`, unless another one is named."""
 _FILE: Final = "servers.json"
 _LOCK: Final = "servers.lock"
+LOOK_SECONDS: Final = 0.01
 NAMES: Final = ("NATS_URL", "NATS_URL_FILE", "NATS_CONTEXT", "DATABASE_URL", "DATABASE_URL_FILE")
 """Variables that say where servers are: with one of them set, none are looked for."""
 
@@ -38,8 +40,8 @@ class _Here(msgspec.Struct):
 def known_here(folder: Path, settings: Settings) -> Generator[None]:
     """Let commands find the servers of a data folder, for the length of a block."""
     with closing(Lock(folder / _LOCK)) as lock:
-        lock.take()
-        lock.sign(os.getpid())
+        while not lock.take():
+            sleep(LOOK_SECONDS)  # a command looks for servers at this moment
         path = folder / _FILE
         unfinished = path.with_suffix(".new")
         with suppress(FileNotFoundError):
@@ -82,7 +84,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _is_held(path: Path) -> bool:
-    """Tell whether the process that has signed a lock lives."""
+    """Tell whether a process holds a lock."""
     path.stat()
     with closing(Lock(path)) as lock:
         return not lock.take()
