@@ -41,6 +41,11 @@ def full_name(achievement: str, tier: str | None, occurrence: str | None = None)
     return f"{name} [{occurrence}]" if occurrence else name
 
 
+def subject_name(scope: str, subject: str) -> str:
+    """Return a user, or `SCOPE=SUBJECT` of another scope."""
+    return subject if scope == USER else f"{scope}={subject}"
+
+
 class Unlock(msgspec.Struct, frozen=True):
     """One unlock as it is shown; `earned_at` in UTC with microseconds, `tier` and `occurrence` None where none."""
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from dsl.graph import Picture
     from dsl.ruleset import RuleSet
+    from dsl.schema import Rules
 
 Form = Literal["text", "json", "sarif", "github"]
 Drawing = Literal["mermaid", "dot", "svg"]
@@ -97,17 +97,16 @@ def _check_rules(rules: RuleSet, request: Request) -> bool:
     """Print what was found; return whether it is good."""
     rules = rules._replace(problems=tuple(examine(rules.files, rules.rules, rules.problems, yesterday())))
     if request.drawing is not None and not rules.errors:
-        from dsl import graph  # noqa: PLC0415 - see _print
-
-        screen.say(_drawn(graph.picture(rules.rules), request.drawing))
+        screen.say(_drawn(rules.rules, request.drawing))
     else:
         _print(rules, request)
     return not rules.errors and not (request.strict and rules.problems)
 
 
-def _drawn(picture: Picture, form: Drawing) -> str:
+def _drawn(rules: Rules, form: Drawing) -> str:
     from dsl import graph  # noqa: PLC0415 - see _print
 
+    picture = graph.picture(rules)
     if form == "svg":
         from worker.report import graph_svg  # noqa: PLC0415 - see _print
 

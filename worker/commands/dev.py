@@ -10,6 +10,7 @@ import anyio
 import click
 import msgspec
 
+from dsl.outcome import full_name
 from worker.admin.rollout import BeginsEarlierError, MeaningChangedError
 from worker.app import run
 from worker.broker.publish import listen
@@ -249,9 +250,8 @@ _announced = msgspec.json.Decoder(MESSAGES)
 
 def line_of(message: Named) -> str:
     """Return the line that is printed of an announcement."""
-    name = message.achievement + (f".{message.tier}" if message.tier else "")
-    occurrence = f" [{message.occurrence}]" if message.occurrence else ""
-    unlock = f"{message.tenant_id} {message.subject} {name}{occurrence}"
+    name = full_name(message.achievement, message.tier, message.occurrence)
+    unlock = f"{message.tenant_id} {message.subject} {name}"
     match message:
         case Granted():
             origin = "" if message.origin == "live" else f", {message.origin}"

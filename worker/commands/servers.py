@@ -224,6 +224,18 @@ def _print_wait(settings: Settings, error: UnavailableError) -> None:
     screen.err().print(line, markup=False)
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
 def whoami() -> str:
     """Return the login of the user who runs the command, for the books."""
     try:

@@ -9,6 +9,7 @@ import msgspec
 from dsl.calendar import format_instant
 from dsl.diagnostics import nearest
 from dsl.format import strip_spans
+from dsl.outcome import full_name
 from dsl.words import listed
 
 if TYPE_CHECKING:
@@ -107,9 +108,7 @@ def held_lines(gained: Sequence[Held], earned: str, lost: Sequence[Held], unearn
 
 
 def _of(held: Held) -> str:
-    name = held.achievement + (f".{held.tier}" if held.tier else "")
-    occurrence = f" [{held.occurrence}]" if held.occurrence else ""
-    return f"{held.tenant_id} {held.subject} {name}{occurrence}"
+    return f"{held.tenant_id} {held.subject} {full_name(held.achievement, held.tier, held.occurrence)}"
 
 
 def letter_line(letter: StoredDeadLetter) -> str:

@@ -6,8 +6,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from worker.report.cells import cut
 from worker.report.layers import HEIGHT, laid_out
-from worker.report.svg import drawing, element, shortened, svg_of, width_of
+from worker.report.svg import drawing, element, svg_of, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ def style() -> str:
 
 def graph(drawn: Picture, words: Words, links: Mapping[str, str] | None = None, *, alone: bool = False) -> str:
     """Return a picture as an `svg`; `links` has where a box leads, by its id. `alone` is for a file of its own."""
-    labels = {box.id: shortened(box.label, LONGEST) for box in drawn.boxes}
+    labels = {box.id: cut(box.label, LONGEST) for box in drawn.boxes}
     widths = {box.id: width_of(labels[box.id]) + 2 * _PAD for box in drawn.boxes}
     layout = laid_out(widths, [(arrow.start, arrow.end) for arrow in drawn.arrows])
     width, height = layout.width + 2 * _MARGIN, layout.height + 2 * _MARGIN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from worker.report.cells import cells, cut
+from worker.report.cells import cells
 from worker.report.escape import visible
 
 if TYPE_CHECKING:
@@ -60,10 +60,5 @@ def svg_of(root: Element) -> str:
 
 
 def width_of(text: str) -> int:
-    """Return the width of a text in pixels, as `shortened` gives it."""
+    """Return the width of a text in pixels, as `cut` gives it."""
     return round(cells(text) * CELL)
-
-
-def shortened(text: str, most: int) -> str:
-    """Return a text that takes so many cells at most; one that is cut ends in `…`."""
-    return cut(text, most)

@@ -11,7 +11,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.values import canonical_number
-from worker.report.svg import drawing, element, shortened
+from worker.report.cells import cut
+from worker.report.svg import drawing, element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,7 +127,7 @@ def _lane(root: Element, lane: Lane, foot: int, span: Span) -> None:
     part = lane.part
     if part is not None and part.since is not None and part.held_at is not None and part.since <= part.held_at:
         _band(group, span.at(part.since), span.at(part.held_at), foot)
-    element(group, "text", shortened(name, _LONGEST), class_="name", x=0, y=foot - lane.height + _NAME)
+    element(group, "text", cut(name, _LONGEST), class_="name", x=0, y=foot - lane.height + _NAME)
     element(group, "line", class_="foot", x1="0%", x2="100%", y1=foot, y2=foot)
     if part is not None and part.progress.target is not None:
         high = foot - _BOUND

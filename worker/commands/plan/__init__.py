@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
 import click
 import msgspec
 
-from dsl.outcome import full_name
+from dsl.outcome import full_name, subject_name
 from worker.admin.plan_file import plan_file, plan_text
 from worker.admin.preview import MILLION, Asked, preview
 from worker.admin.preview_reading import Sampled
@@ -21,7 +21,7 @@ from worker.commands.checked_rules import usable_rules
 from worker.commands.options import PATHS, json_format_option, rules_argument, wall_clock
 from worker.commands.plan.markdown import markdown
 from worker.commands.plan.page import WIDE, lines
-from worker.commands.servers import CommandError, on_servers, whoami, with_store
+from worker.commands.servers import CommandError, on_servers, whoami, with_store, write_file
 from worker.engine.change import Policy
 from worker.engine.effects import example_of
 from worker.engine.preview import Listed
@@ -194,10 +194,7 @@ def _write(seen: Preview, rules: RuleSet, path: Path) -> None:
         made_by=whoami(),
         report=msgspec.json.encode(seen),
     )
-    try:
-        path.write_bytes(plan_text(made))
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror or error}") from error
+    write_file(path, plan_text(made))
     screen.err().print(f"written to {path}: apply it with `ach apply {path}`", markup=False)
 
 
@@ -246,7 +243,7 @@ def _listed(line: bytes) -> Listed:
 
 def _text_of(one: Listed) -> str:
     name = full_name(one.achievement, one.tier, one.occurrence)
-    who = one.subject if one.scope == "user" else f"{one.scope}={one.subject}"
+    who = subject_name(one.scope, one.subject)
     when = one.earned_at or one.earned_before or ""
     if one.earned_before is not None and one.earned_at not in {None, one.earned_before}:
         when = f"{one.earned_before} -> {one.earned_at}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from worker.commands.plan.page import lines
+from worker.commands.plan.page import SHORT, lines
 from worker.engine.preview import Status
 from worker.report.escape import visible
 from worker.report.screen import plural
@@ -27,14 +27,6 @@ LARGEST: Final = 60_000
 LONGEST: Final = 1_000
 """Characters of a line."""
 _STATUSES: Final = {Status.NEW: "new", Status.CHANGED: "changed", Status.RETIRED: "retired"}
-_DECISIONS: Final = {
-    "granted": "gained",
-    "settling": "gained once settled",
-    "restored": "restored",
-    "amended": "amended",
-    "contested": "contested",
-    "withdrawn": "withdrawn",
-}
 
 
 def markdown(preview: Preview) -> str:
@@ -75,7 +67,7 @@ def _headline(preview: Preview) -> str:
         for effect in (*one.effects, *one.consequences):
             unlocks[effect.decision] += effect.unlocks if effect.estimate is None else effect.estimate.unlocks
     about = "" if preview.sample is None else "about "
-    decided = [f"{about}{unlocks[name]:,} {word}" for name, word in _DECISIONS.items() if unlocks[name]]
+    decided = [f"{about}{unlocks[name]:,} {word}" for name, word in SHORT.items() if unlocks[name]]
     return f"**Rules: {', '.join(rules) or 'as before'}.** Unlocks: {', '.join(decided) or 'as before'}."
 
 

@@ -42,13 +42,15 @@ _MOVED: Final = {
     Moves.LATER: "earned later (amended)",
     Moves.SAME: "other version or event (amended)",
 }
-_SHORT: Final = {
+SHORT: Final = {
     "granted": "gained",
     "settling": "gained once settled",
+    "restored": "restored",
+    "amended": "amended",
     "contested": "contested",
     "withdrawn": "withdrawn",
-    "restored": "restored",
 }
+"""Decisions in a word or so."""
 _SHORT_MOVED: Final = {Moves.EARLIER: "earned earlier", Moves.LATER: "earned later", Moves.SAME: "amended"}
 
 
@@ -233,7 +235,7 @@ def _own_label(effect: Effect) -> str:
 
 
 def _other_label(effect: Effect) -> str:
-    what = _SHORT[effect.decision] if effect.moves is None else _SHORT_MOVED[effect.moves]
+    what = SHORT[effect.decision] if effect.moves is None else _SHORT_MOVED[effect.moves]
     return f"consequence: {full_name(effect.achievement, effect.tier)} {what}"
 
 

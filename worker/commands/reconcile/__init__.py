@@ -14,7 +14,7 @@ from worker.admin.changes import UnknownChangeError
 from worker.admin.reconciliation import NoChangeError, of_subject, one_by_one, reconciliation
 from worker.commands.options import PATHS, limit_option
 from worker.commands.reconcile.page import LISTED, about, cells_of, html_of, who, words
-from worker.commands.servers import CommandError, on_servers, with_store
+from worker.commands.servers import CommandError, on_servers, with_store, write_file
 from worker.engine.reconciliation import DECISIONS
 from worker.report import screen
 
@@ -129,10 +129,7 @@ def _write(found: Reconciliation, listed: list[Decided], path: Path) -> None:
     Raises:
         CommandError: the file cannot be written.
     """
-    try:
-        path.write_text(html_of(found, listed[:LISTED], more=len(listed) > LISTED), encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror or error}") from error
+    write_file(path, html_of(found, listed[:LISTED], more=len(listed) > LISTED).encode())
     screen.err().print(f"written to {path}", markup=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from dsl.outcome import full_name
+from dsl.outcome import full_name, subject_name
 from worker.admin.changes import UNFINISHED
 from worker.engine.reconciliation import DECISIONS
 from worker.report.escape import visible
@@ -86,7 +86,7 @@ def words(kind: str) -> str:
 
 def who(one: Decided) -> str:
     """Return a subject; of another scope than users with its scope."""
-    return one.subject if one.scope == "user" else f"{one.scope}={one.subject}"
+    return subject_name(one.scope, one.subject)
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int) -> str:

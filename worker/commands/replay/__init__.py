@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 import click
 import msgspec
 
-from dsl.outcome import full_name
+from dsl.outcome import full_name, subject_name
 from worker.commands.checked_rules import usable_rules
 from worker.commands.options import EXISTING_FILE, PATHS, microseconds, quiet_option, wall_clock
 from worker.commands.replay.request import SKEW, ProcessDiedError, Request, new_mark
@@ -233,9 +233,5 @@ def _print_difference(difference: Difference | None, expected: int) -> None:
 
 def _line(unlock: Unlock) -> str:
     name = full_name(unlock.achievement, unlock.tier, unlock.occurrence)
-    who = (
-        f"{unlock.tenant_id} {unlock.subject}"
-        if unlock.scope == "user"
-        else f"{unlock.tenant_id} {unlock.scope}={unlock.subject}"
-    )
-    return f"{who} {name} v{unlock.version} at {unlock.earned_at}"
+    who = subject_name(unlock.scope, unlock.subject)
+    return f"{unlock.tenant_id} {who} {name} v{unlock.version} at {unlock.earned_at}"
