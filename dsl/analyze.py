@@ -36,14 +36,14 @@ from dsl.syntax import (
     Sum,
     Unlocked,
 )
-from dsl.trees import all_counted, counted, in_group, judged, key_names, key_of, unit_of, walk, with_zone
+from dsl.trees import all_counted, counted, in_group, judged, key_names, key_of, unit_of, walk, whens, with_zone
 from dsl.types import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dsl.schema import EventSchema, Rules
-    from dsl.syntax import Instant, Predicate, Target, Zone
+    from dsl.syntax import Instant, Predicate, Zone
 
 
 class Kind(StrEnum):
@@ -179,14 +179,6 @@ class _Heard:
 
 
 # -- trees ------------------------------------------------------------------------------------------------------------
-
-
-def whens(version: Achievement) -> Iterator[Condition]:
-    """Yield the conditions of a version: its `when`, or those of its tiers."""
-    if version.when is not None:
-        yield version.when
-    for tier in version.tiers:
-        yield tier.when
 
 
 def patterns(part: Condition) -> tuple[Pattern, ...]:
@@ -413,8 +405,3 @@ def _plain_count(part: Count) -> bool:
 def _signed(events: Mapping[str, EventSchema], part: Sum) -> bool:
     fields = (events[name].fields.get(part.of.text) for name in bases(pattern_types(part.event)))
     return any(field is None or field.low is None or field.low < 0 for field in fields)
-
-
-def target_name(target: Target | Unlocked) -> str:
-    """Return `NAME` or `NAME.TIER`."""
-    return target.achievement.text if target.tier is None else f"{target.achievement.text}.{target.tier.text}"

@@ -64,7 +64,7 @@ from dsl.syntax import (
     Sum,
     Unlocked,
 )
-from dsl.trees import all_counted, below, judged, key_of, resets
+from dsl.trees import all_counted, asks_unlocks, judged, key_of, resets
 from dsl.types import DAY, HOUR, MINUTE, Unit
 from dsl.values import canonical_number
 
@@ -153,11 +153,6 @@ def heard_any(memory: Memory, types: frozenset[str], version: Achievement, tier:
     pattern = Pattern(alternatives=alternatives, listed=True)
     tree = Count(event=pattern, distinct=None, cmp=Cmp(op=">=", bound=1))
     return condition(memory, tree, context_of(version, tier)).node
-
-
-def asks_unlocks(tree: Condition) -> bool:
-    """Return whether a condition names an achievement anywhere."""
-    return isinstance(tree, Unlocked) or any(asks_unlocks(part) for part in below(tree))
 
 
 def is_keyed(memory: Memory, tree: Condition) -> bool:

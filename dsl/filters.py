@@ -180,10 +180,11 @@ def compile_pattern(pattern: Pattern, clock: Clock) -> Mapping[str, Test | None]
         inner = None if alternative.where is None else compile_test(alternative.where, getter)
         for name in alternative.types:
             tests[name].append(inner)
-    return {name: _both(_any(inner), outer) for name, inner in tests.items()}
+    return {name: _both(any_of(inner), outer) for name, inner in tests.items()}
 
 
-def _any(alternatives: Sequence[Test | None]) -> Test | None:
+def any_of(alternatives: Sequence[Test | None]) -> Test | None:
+    """Return what passes an event that one of several tests passes; None, no test, passes all."""
     # Thousands of them, one inside the other, would be deeper than Python goes.
     tests = tuple(test for test in alternatives if test is not None)
     if len(tests) < len(alternatives):

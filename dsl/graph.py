@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dsl.remembers import inventory
 from dsl.syntax import Unlocked
-from dsl.trees import walk
+from dsl.trees import walk, whens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,8 +68,7 @@ def named(version: Achievement) -> Iterator[tuple[str, str]]:
     """Yield the achievements that a version asks for, and how: `after` or `unlocked`."""
     for target in version.after:
         yield target.achievement.text, "after"
-    whens = [tier.when for tier in version.tiers] if version.when is None else [version.when]
-    for when in whens:
+    for when in whens(version):
         yield from ((name, "unlocked") for name in _unlocked(when))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dsl.built_ins import ACTOR
-from dsl.filters import compile_pattern, pattern_types
+from dsl.filters import any_of, compile_pattern, pattern_types
 from dsl.memory import USER_ZONE, Context, Seen
 from dsl.nodes.groups import Groups, Inside
 from dsl.nodes.keys import FieldKeys, UnitKeys
@@ -137,14 +137,7 @@ def _tests(memory: Memory, tree: Condition) -> Tests:
         for pattern in counted(part):
             for event_type, test in compile_pattern(pattern, clock).items():
                 found[event_type].append(test)
-    return {event_type: _one_of(tests) for event_type, tests in found.items()}
-
-
-def _one_of(tests: Sequence[Test | None]) -> Test | None:
-    known = tuple(test for test in tests if test is not None)
-    if len(known) < len(tests):
-        return None
-    return known[0] if len(known) == 1 else lambda state, event: any(test(state, event) for test in known)
+    return {event_type: any_of(tests) for event_type, tests in found.items()}
 
 
 def _reads(tree: Condition, names: Sequence[str]) -> Fields:

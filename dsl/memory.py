@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from dsl.types import Unit
 
     Slots = Mapping[str, Mapping[str | None, int]]
-    Hears = Mapping[str, frozenset[str]]
     Fields = frozenset[tuple[str, str]]
 
 A = TypeVar("A", bound="Aggregate")

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import TENANT, USER, every_type, tier_conditions, traits_of
-from dsl.conditions import asks_unlocks, context_of, named_types
+from dsl.conditions import context_of, named_types
 from dsl.local_time import TIMEZONE
 from dsl.memory import Seen
 from dsl.roles import base_of, bases, roles_in
 from dsl.syntax import RepeatEvery
-from dsl.trees import fields_of, judged, reset_fields_of, walk
+from dsl.trees import asks_unlocks, fields_of, judged, reset_fields_of, walk
 from dsl.types import length
 
 if TYPE_CHECKING:

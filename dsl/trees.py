@@ -23,6 +23,7 @@ from dsl.syntax import (
     Streak,
     StreakUnits,
     Sum,
+    Unlocked,
     Zone,
 )
 
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dsl.syntax import Achievement, Condition, Name, Pattern
+
+
+def whens(version: Achievement) -> Iterator[Condition]:
+    """Yield the conditions of a version: its `when`, or those of its tiers."""
+    if version.when is not None:
+        yield version.when
+    for tier in version.tiers:
+        yield tier.when
 
 
 def below(tree: Condition) -> tuple[Condition, ...]:
@@ -48,6 +57,11 @@ def walk(tree: Condition) -> Iterator[Condition]:
     yield tree
     for part in below(tree):
         yield from walk(part)
+
+
+def asks_unlocks(tree: Condition) -> bool:
+    """Return whether a condition names an achievement anywhere."""
+    return any(isinstance(part, Unlocked) for part in walk(tree))
 
 
 def counted(tree: Condition) -> tuple[Pattern, ...]:

@@ -16,7 +16,6 @@ Listed = tuple[Value, ...]
 """The value of a list field. Only what reads lists meets one; every other field has a `Value`."""
 Json = None | bool | int | float | Decimal | str | list["Json"] | dict[str, "Json"]
 
-MICROSECOND: Final = 1
 SECOND: Final = 1_000_000
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsl.analyze import patterns, whens
+from dsl.analyze import patterns
 from dsl.notation import condition
 from dsl.syntax import NO_MODIFIERS, Count
-from dsl.trees import walk
+from dsl.trees import walk, whens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsl.analyze import patterns, whens
 from dsl.check.filters import refs
 from dsl.syntax import And, Compare, Literal, Member, Or
-from dsl.trees import walk
+from dsl.trees import counted, walk, whens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dsl.advice.rulebook import Rulebook
     from dsl.check.problems import Problems
-    from dsl.syntax import Achievement, Condition, Pattern, Predicate
+    from dsl.syntax import Achievement, Predicate
 
 
 def advise_on_dates(book: Rulebook, problems: Problems, today: str) -> None:
@@ -33,15 +32,10 @@ def advise_on_dates(book: Rulebook, problems: Problems, today: str) -> None:
 def _filters(version: Achievement) -> Iterator[Predicate]:
     for when in whens(version):
         for node in walk(when):
-            for pattern in _counted(node):
+            for pattern in counted(node):
                 yield from (each.where for each in pattern.alternatives if each.where is not None)
                 if pattern.where is not None:
                     yield pattern.where
-
-
-def _counted(node: Condition) -> tuple[Pattern, ...]:
-    found = patterns(node)
-    return found if node.mods.unless is None else found[:-1]
 
 
 def _last(part: Predicate) -> str | None:

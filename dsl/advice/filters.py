@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dsl import notation
-from dsl.analyze import patterns, whens
+from dsl.analyze import patterns
 from dsl.built_ins import AT
 from dsl.expressions import expression_key
 from dsl.prove.predicates import conjuncts
 from dsl.syntax import And, Arithmetic, Compare, Or, Ref
-from dsl.trees import walk
+from dsl.trees import walk, whens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from dsl.analyze import walk, whens
 from dsl.notation import condition
-from dsl.syntax import NO_MODIFIERS, Cmp, Count, CountGroups, Name, RepeatEach, Sequence, Streak, StreakUnits
+from dsl.syntax import NO_MODIFIERS, Cmp, Count, CountGroups, Name, RepeatEach, Streak, StreakUnits
+from dsl.trees import key_of, walk, whens
 from dsl.types import Unit
 
 if TYPE_CHECKING:
@@ -34,11 +34,7 @@ def advise_on_groups(book: Rulebook, problems: Problems) -> None:
 
 def groups_of(node: Condition) -> tuple[Name, ...]:
     """Return the fields whose values make the groups of a condition."""
-    if isinstance(node, CountGroups):
-        return node.by
-    if isinstance(node, Sequence) and node.by is not None:
-        return (node.by,)
-    return node.mods.by
+    return node.by if isinstance(node, CountGroups) else key_of(node)
 
 
 def _resets_all(book: Rulebook, node: Condition, report: Report) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dsl.analyze import whens
 from dsl.prove.conditions import at_least
 from dsl.remembers import MEBIBYTE, size_of
 from dsl.syntax import Count, Nested, Sequence, Sum
-from dsl.trees import key_of, walk
+from dsl.trees import key_of, walk, whens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

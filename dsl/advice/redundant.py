@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dsl.analyze import whens
 from dsl.syntax import Combine, RepeatEvery
+from dsl.trees import whens
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from dsl.advice.groups import weeks_with_days
-from dsl.analyze import patterns, whens
+from dsl.analyze import patterns
 from dsl.calendar import WEEKDAYS
 from dsl.check.filters import refs
 from dsl.notation import condition, pattern
 from dsl.prove.conditions import at_least
 from dsl.syntax import And, Combine, Compare, Count, Literal, Member, Modifiers, Pattern, Sequence, Streak
-from dsl.trees import walk
+from dsl.trees import walk, whens
 from dsl.types import Unit
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from dsl.check.conditions import Conditions
 from dsl.check.filters import check_filter
 from dsl.expressions import refs
 from dsl.syntax import RepeatBy, RepeatEvery
+from dsl.trees import whens
 
 if TYPE_CHECKING:
     from dsl.check.names import Declared, Names
@@ -119,7 +120,7 @@ def _audience(node: Achievement, names: Names, report: Report) -> None:
 
 def _repeat(node: Achievement, conditions: Conditions) -> None:
     if isinstance(node.repeat, RepeatBy):
-        for when in (*([] if node.when is None else [node.when]), *(tier.when for tier in node.tiers)):
+        for when in whens(node):
             conditions.keyed(when, node.repeat.field)
     if isinstance(node.repeat, RepeatEvery):
         conditions.unit(node.repeat.unit)

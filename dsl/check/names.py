@@ -89,10 +89,6 @@ class Names:
         """What the names of members begin with, of families that could not be expanded."""
         self.lost_traits = False
 
-    def knows_event(self, name: str) -> bool:
-        """Return whether a name is an event's, or of one that could not be read."""
-        return name in self.events or name in self.lost_events
-
 
 def gather(files: Sequence[File], expanded: Expanded, problems: Problems) -> Names:
     """Return what the files declare; names that are declared twice keep their first meaning.

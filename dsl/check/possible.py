@@ -32,7 +32,7 @@ from dsl.syntax import (
     Streak,
     Sum,
 )
-from dsl.trees import below, counted
+from dsl.trees import below, counted, whens
 from dsl.types import FieldType, Unit
 from dsl.values import minus
 
@@ -60,7 +60,7 @@ def check_possible(node: Achievement, patterns: Patterns, report: Report) -> Non
     if isinstance(node.repeat, RepeatEvery) and node.repeat.unit.text in set(Unit):
         unit = Unit(node.repeat.unit.text)
         window = (LONGEST[unit], f"one {unit}")
-    for when in (*([] if node.when is None else [node.when]), *(tier.when for tier in node.tiers)):
+    for when in whens(node):
         possible.check(when)
         possible.fits(when, window)
         possible.fits_active(node, when)

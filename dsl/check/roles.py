@@ -15,7 +15,7 @@ from dsl.built_ins import ACTOR
 from dsl.check.problems import a_type
 from dsl.roles import AS, MOST_ROLES, base_of, roles_in, seen, views
 from dsl.syntax import Achievement, Combine, CountGroups, CountUnits, Sequence, StreakUnits, Sum, Unlocked
-from dsl.trees import all_counted, resets, walk
+from dsl.trees import all_counted, asks_unlocks, resets, walk, whens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,8 +124,8 @@ def _every_moment(names: Names) -> tuple[Source, Span] | None:
     """Return a condition that may change at every event of a user, in whatever role it is there; None without one."""
     for versions in names.achievements.values():
         for source, node in versions:
-            for when in (node.when, *(tier.when for tier in node.tiers)):
-                if when is not None and _of_users(node) and any(map(_looks_at_all, walk(when))):
+            for when in whens(node) if _of_users(node) else ():
+                if any(map(_looks_at_all, walk(when))):
                     return source, when.span
     return None
 
@@ -136,7 +136,7 @@ def _looks_at_all(node: Condition) -> bool:
     if mods.per is not None and mods.tz is not None and mods.tz.kind == "event":
         return True
     spanned = mods.within is not None or mods.per is not None or mods.unless is not None
-    named = spanned and any(isinstance(each, Unlocked) for each in walk(node))
+    named = spanned and asks_unlocks(node)
     return named or (isinstance(node, Sum) and mods.unless is not None and node.cmp.bound <= 0)
 
 
@@ -154,9 +154,8 @@ def _named(names: Names) -> Iterator[tuple[Source, str, Name]]:
 
 
 def _patterns(node: Achievement) -> Iterator[Pattern]:
-    for when in (node.when, *(tier.when for tier in node.tiers)):
-        if when is not None:
-            yield from patterns_below(when)
+    for when in whens(node):
+        yield from patterns_below(when)
 
 
 def patterns_below(node: Condition) -> Iterator[Pattern]:

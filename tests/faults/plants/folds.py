@@ -204,7 +204,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "alternatives_one_in_another",
         "a pattern may have any number of alternatives",
-        at="_any",
+        at="any_of",
         old="""
             return tests[0] if len(tests) == 1 else lambda state, event: any(test(state, event) for test in tests)
             """,
