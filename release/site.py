@@ -34,7 +34,9 @@ _PIECE: Final = re.compile(
 _NOWHERE: Final = re.compile(r"\[([^]]*)\]\(@\)")
 _ELSEWHERE: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _HEADING: Final = re.compile(r"^# +(.+?) *$", re.MULTILINE)
-_GROUP: Final = re.compile(r"^(?:## (?P<part>.+)|(?P<group>[A-Z][^:\n]+):)$|^- \[(?P<title>[^]]+)\]\((?P<page>[^)#]+)\)", re.M)
+_GROUP: Final = re.compile(
+    r"^(?:## (?P<part>.+)|(?P<group>[A-Z][^:\n]+):)$|^- \[(?P<title>[^]]+)\]\((?P<page>[^)#]+)\)", re.MULTILINE
+)
 _LOADED: Final = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*\ssrc=["']?(?:https?:)?//|<link\b[^>]*\shref=["']?(?:https?:)?//"""
     r"""|@import\s+(?:url\()?["']?(?:https?:)?//|url\(["']?(?:https?:)?//""",
@@ -55,6 +57,7 @@ class Entry(NamedTuple):
 
 
 def main() -> None:
+    """Build the site into the folder that the command line names, and print its first page."""
     target = Path(sys.argv[1] if len(sys.argv) > 1 else "build/site").resolve()
     source = target.with_name(f"{target.name}-pages")
     stage(source)
@@ -63,7 +66,7 @@ def main() -> None:
     found = [f"{page.relative_to(target)}: {hit}" for page in sorted(target.rglob("*")) for hit in loaded(page)]
     if found:
         raise SystemExit("error: these load from elsewhere:\n" + "\n".join(found))
-    print(target / "index.html")  # noqa: T201 - a recipe's result
+    print(target / "index.html")
 
 
 def build(source: Path, target: Path) -> None:
@@ -120,7 +123,9 @@ def place(path: Path) -> Path:
     if path == INDEX:
         return Path("index.md")
     inner = path.relative_to("docs") if path.parts[0] == "docs" else path
-    return Path(inner.name.lower()) if inner.parent == Path() and inner.stem.isupper() else inner
+    return (
+        Path(inner.name.lower()) if inner.suffix == ".md" and inner.stem.isupper() and inner.parent == Path() else inner
+    )
 
 
 def rewritten(text: str, page: Path, pages: set[Path]) -> tuple[str, set[Path]]:

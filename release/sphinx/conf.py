@@ -1,4 +1,4 @@
-"""Settings of Sphinx for the site of the documents: release/site.py. They run in .venv-site."""
+"""Settings of Sphinx for the site of the documents: release/site.py. They run in .venv-site."""  # noqa: INP001 - Sphinx reads this file by its path
 
 from __future__ import annotations
 
