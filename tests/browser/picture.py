@@ -41,7 +41,7 @@ async def _shoot(browser: Browser, address: str, page_path: str, scheme: Literal
     # To the end of the timeline: what follows is tables.
     timeline = await page.locator("section:has(h2:has-text('Timeline'))").first.bounding_box()
     assert timeline is not None
-    bottom = timeline["y"] + timeline["height"] + 24
+    bottom = timeline["y"] + timeline["height"] + 12
     await page.screenshot(path=path, clip={"x": 0, "y": 0, "width": 1200, "height": bottom}, full_page=True)
     await page.close()
 

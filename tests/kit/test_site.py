@@ -73,6 +73,7 @@ def test_what_loads_from_elsewhere_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.operate
+@pytest.mark.timeout(600)
 def test_search_finds_a_word_in_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Build the site as `just site` does, with all links checked, and search it without a server."""
     browser = shutil.which("chromium")
