@@ -131,7 +131,7 @@ def place(path: Path) -> Path:
 def rewritten(text: str, page: Path, pages: set[Path]) -> tuple[str, set[Path]]:
     """Return a page with links that fit the site, and the files besides pages that it links to.
 
-    A link to a folder without a page becomes plain text.
+    A link to a folder without a page, or to a page outside of the site, becomes plain text.
 
     Raises:
         BrokenLinkError: a link leads nowhere.
@@ -146,11 +146,11 @@ def rewritten(text: str, page: Path, pages: set[Path]) -> tuple[str, set[Path]]:
         to = Path(os.path.normpath(page.parent / name))
         if to / "README.md" in pages:
             to /= "README.md"
-        elif (ROOT / to).is_dir():
-            return "](@)"
         elif to not in pages:
-            if not (ROOT / to).is_file():
+            if not (ROOT / to).exists():
                 raise BrokenLinkError(f"{page}: {target}: there is no such file")
+            if (ROOT / to).is_dir() or to.suffix == ".md":
+                return "](@)"
             files.add(to)
         return f"]({os.path.relpath(place(to), place(page).parent)}{mark}{anchor})"
 
