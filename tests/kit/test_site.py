@@ -55,10 +55,11 @@ def test_a_page_opens_with_what_it_is_for(page: Path) -> None:
 
 def test_links_fit_the_site() -> None:
     pages = {Path("docs/README.md"), Path("docs/a.md"), Path("docs/diagnostics/README.md"), Path("ARCHITECTURE.md")}
-    text = "[`a`](a.md#b) [d](diagnostics/) [x](../ARCHITECTURE.md) [s](../sql/) [r](../README.md) [f](../LICENSE) `[c](gone.md)`\n"
-    written, files = rewritten(text, Path("docs/a.md"), pages)
+    text = "[`a`](a.md#b) [d](diagnostics/) [x](../ARCHITECTURE.md) [f](../LICENSE) `[c](gone.md)` "
+    nowhere = "[s](../sql/) [r](../README.md)\n"
+    written, files = rewritten(text + nowhere, Path("docs/a.md"), pages)
     assert written == (
-        "[`a`](a.md#b) [d](diagnostics/README.md) [x](architecture.md) s r [f](LICENSE) `[c](gone.md)`\n"
+        "[`a`](a.md#b) [d](diagnostics/README.md) [x](architecture.md) [f](LICENSE) `[c](gone.md)` s r\n"
     )
     assert files == {Path("LICENSE")}
 
