@@ -45,6 +45,10 @@ def test_the_index_is_in_the_order_learn_do_look_up_understand() -> None:
     assert (groups[0], groups[-2:]) == ("Learn", ["Look up", "Understand"])
 
 
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 120
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_a_page_opens_with_what_it_is_for(page: Path) -> None:
     heading, blank, sentence, *_ = page.read_text("utf-8").splitlines()
