@@ -20,7 +20,8 @@ def release() -> str:
 def install(extra: str) -> str:
     """Return the command that installs this with an extra: from where it came, which may be a clone or a file."""
     place, editable = _source()
-    return f"pip install {'-e ' if editable else ''}'{place}[{extra}]'"
+    option = "-e " if editable else ""
+    return f"pip install {option}'{place}[{extra}]'"
 
 
 def _source() -> tuple[str, bool]:
