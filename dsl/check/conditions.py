@@ -22,7 +22,7 @@ from dsl.check.filters import check_filter
 from dsl.check.groups import MOST_NESTED, check_one_value, check_units, most_groups
 from dsl.check.problems import a_type
 from dsl.check.roles import USER, check_role
-from dsl.parse.operators import taken
+from dsl.parse.arguments import taken
 from dsl.syntax import (
     Combine,
     Count,

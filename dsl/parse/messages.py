@@ -155,8 +155,8 @@ def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str 
 
 def _meant(reading: Reading, found: Unexpected) -> Suggestion | None:
     """Return what the call in which the reader stumbled may mean, or the one that a `not` stands before."""
+    from dsl.parse.arguments import taken  # noqa: PLC0415
     from dsl.parse.intents import behind, meant  # noqa: PLC0415 - for faulty files alone
-    from dsl.parse.operators import taken  # noqa: PLC0415
 
     text, at = reading.source.text, found.span.start
     if found.text == "not":
