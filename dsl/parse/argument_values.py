@@ -183,7 +183,7 @@ def one_field(args: Arguments) -> Name | None:
 
 
 def fields(args: Arguments, name: str) -> tuple[Name, ...]:
-    """Return the fields of `by=FIELD` or `by=[FIELD, FIELD]`."""
+    """Return the fields of `by=FIELD` or `by=[FIELD, FIELD]`, and of `distinct=` likewise."""
     argument = args.named.get(name)
     if argument is None:
         return ()
@@ -194,11 +194,10 @@ def fields(args: Arguments, name: str) -> tuple[Name, ...]:
     if argument.value.where is not None or not 1 <= len(items) <= MOST_FIELDS:
         _wrong_value(argument, f"one field, or 2 to {MOST_FIELDS} of them in brackets")
         return ()
-    names = [
-        item.name for item in items if isinstance(item, RawEvent) and item.where is None and "." not in item.name.text
-    ]
+    bare = [item.name for item in items if isinstance(item, RawEvent) and _is_bare(item)]
+    names = [each for each in bare if _is_field(name, each.text)]
     if len(names) < len(items):
-        _wrong_value(argument, "names of fields in the brackets", "write by=[course_id, lesson_id]")
+        _wrong_value(argument, "names of fields in the brackets", f"write {name}=[course_id, lesson_id]")
         return ()
     twice = next((one for number, one in enumerate(names) if one.text in {each.text for each in names[:number]}), None)
     if twice is not None:

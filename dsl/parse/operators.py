@@ -71,7 +71,7 @@ def _count(args: Arguments) -> Condition | None:
     if args.parts:
         return _nested_count(args)
     event, cmp = event_of(args), cmp_of(args)
-    distinct, mods = name_of(args, "distinct"), modifiers_of(args)
+    distinct, mods = fields(args, "distinct"), modifiers_of(args)
     if event is None or cmp is None:
         return None
     return Count(event=event, distinct=distinct, cmp=cmp, mods=mods, span=args.span)

@@ -59,7 +59,7 @@ BUGS: Final = (
         "days_of_all_zones_are_one_count",
         "equal aggregates are one, and others are not",
         at="dsl.conditions:_name",
-        old='f"@{clock.key}" if tree.distinct.text in ZONED else ""',
+        old='"" if ZONED.keys().isdisjoint(names) else f"@{clock.key}"',
         new='""',
         tests=("dsl/test_expressions.py::test_days_of_two_zones_are_two_counts",),
     ),
