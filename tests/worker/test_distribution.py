@@ -29,8 +29,11 @@ def test_an_extra_comes_from_where_this_came(
 ) -> None:
     if origin is not None:
         (tmp_path / "direct_url.json").write_text(json.dumps(origin))
-    found = importlib.metadata.PathDistribution(tmp_path)
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda _: found)
+
+    def distribution(_name: str) -> importlib.metadata.Distribution:
+        return importlib.metadata.PathDistribution(tmp_path)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
     assert install("console") == command
 
 
