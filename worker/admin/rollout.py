@@ -233,10 +233,10 @@ async def _checked(store: Store, change: _Change, past: _Past) -> Applied | None
         async with store.transaction() as session:
             said = await _change_of(session, past.epoch)
         raise StalePlanError(change.terms.epoch or 0, past.in_force, said)
-    _refuse(change, past)
     async with store.transaction() as session:
         if problems := await misnamed(session, change.ruleset, past.known, past.renamed):
             raise MisnamedError(problems)
+        _refuse(change, past)
         await _refuse_archived_roles(session, change.ruleset)
     return None
 

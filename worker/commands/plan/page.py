@@ -73,8 +73,8 @@ def _lines(preview: Preview, width: int) -> Iterator[Line]:
     yield Line(_against(preview), BOLD)
     yield from _notes(preview)
     for one in preview.renamed:
-        kept = f"{plural(one.unlocks, 'unlock')} keep{'s' if one.unlocks == 1 else ''} "
-        yield Line(f"~ {one.before} -> {one.now}   renamed; {kept}their ids, and nothing is announced of it", CHANGE)
+        kept = "1 unlock keeps its id" if one.unlocks == 1 else f"{plural(one.unlocks, 'unlock')} keep their ids"
+        yield Line(f"~ {one.before} -> {one.now}   renamed; {kept}, and nothing is announced of it", CHANGE)
     for change in preview.achievements:
         yield from _achievement(change, preview, width)
     for pair in preview.same:
