@@ -98,10 +98,11 @@ async def test_a_new_name_decides_nothing_and_announces_nothing(lived: Engine) -
     # By the next events, of users that have it and of those that do not.
     await lived.publish([event(9, user="u2"), event(5, "b.done", id="late")])
     assert (await lived.drain()).decisions["granted"] == 1
-    (told,) = (await lived.said())[len(said) :]
-    assert (told["achievement"], told["renamed_from"], told["title"]) == ("trio", "threesome", {"und": "Three"})
+    (message,) = (await lived.said())[len(said) :]
+    assert (message["achievement"], message["renamed_from"]) == ("trio", "threesome")
+    assert message["title"] == {"und": "Three"}
     ids = {row["subject"]: row["unlock_id"] for row in await lived.rows(STORED) if row["achievement"] == "threesome"}
-    assert str(ids["u2"]) == told["unlock_id"]
+    assert str(ids["u2"]) == message["unlock_id"]
 
 
 async def test_what_is_announced_while_names_change_is_announced_once(lived: Engine) -> None:
@@ -119,9 +120,9 @@ async def test_corrections_name_the_new_name_and_where_the_unlock_was_announced(
     await lived.apply(EVENTS + NEW)
     await lived.publish([event(1, "b.done", id="late", user="u1")])
     assert (await lived.drain()).decisions == {"contested": 2}
-    told = {one["achievement"]: one for one in await lived.corrections()}
-    assert told["trio"]["renamed_from"] == "threesome"
-    assert "renamed_from" not in told["after_it"]
+    message = {one["achievement"]: one for one in await lived.corrections()}
+    assert message["trio"]["renamed_from"] == "threesome"
+    assert "renamed_from" not in message["after_it"]
 
 
 async def test_a_chain_of_names_and_the_first_one_again(lived: Engine) -> None:
@@ -180,8 +181,8 @@ async def test_rules_with_the_clause_may_be_the_first(engine: Engine) -> None:
     await engine.apply(EVENTS + NEW)
     await engine.publish(event(n) for n in range(3))
     await engine.drain()
-    (told,) = await engine.announced()
-    assert (told["achievement"], told["renamed_from"]) == ("trio", "threesome")
+    (message,) = await engine.announced()
+    assert (message["achievement"], message["renamed_from"]) == ("trio", "threesome")
 
 
 async def test_commands_show_the_new_name_and_take_the_old_one(lived: Engine) -> None:
