@@ -65,7 +65,7 @@ def _ends(declarations: tuple[object, ...], name: str) -> list[int]:
     return [one.span.end for one in declarations if isinstance(one, Achievement) and one.name.text == name]
 
 
-@thorough(60)
+@thorough(20)
 @given(strategies.scenarios(), st.integers(0, 2**32))
 def test_renamed_rules_have_the_same_unlocks(scenario: Scenario, seed: int) -> None:
     before, written = read(scenario.text), read(with_other_names(scenario.text, Random(seed)))  # noqa: S311
