@@ -30,6 +30,7 @@ CONTRACT = """
 event like { post: string?, liker: string? }
 event hidden { post: string? }
 event joined {}
+event posted { tags: [string] }
 event vote { post: string  once per post }
 event view { post: string, liker: string? once per liker }
 event paid { n: int, day: string? }
@@ -268,3 +269,13 @@ def test_a_period_counts_each_value_by_itself(when: str, zone: str) -> None:
     rules = x(when, f"repeat every day {zone}")
     assert earned(rules, *events[:2]) == []
     assert earned(rules, *events) == [("x", "1970-01-01", 2)]
+
+
+def test_a_group_of_one_element_counts_the_elements_beside_it() -> None:
+    rules = x("count(event=posted, distinct=tags, >= 3, by=tags)")
+    events = [
+        Event("t", f"e{number}", "posted", "u", number, 0, {"tags": tags})
+        for number, tags in enumerate((("a", "b"), ("c", "d"), ("a", "c")))
+    ]
+    assert earned(rules, *events[:2]) == []
+    assert earned(rules, *events) == [("x", None, 2)]
