@@ -312,18 +312,25 @@ class Conditions:
         fields = self.fields(events, ref.name, ref.span, meant)
         return fields[0].type if fields else None
 
+    def _unknown(self, achievement: Name) -> None:
+        """Report an achievement that there is none of: it has another name now, or is a whole family."""
+        name = achievement.text
+        now, member = self.names.renamed.get(name), self.names.member_of(name)
+        if now is not None:
+            self.report.error("ACH204", achievement.span, f"`{name}` is called `{now}` now", f"did you mean `{now}`?")
+        elif member is not None:
+            hint = f"`{name}` is a family: name one of its achievements, such as {member}"
+            self.report.error("ACH204", achievement.span, f"there is no achievement `{name}`", hint)
+        else:
+            self.report.unknown("ACH204", "achievement", name, achievement.span, self.names.achievements)
+
     def target(self, achievement: Name, tier: Name | None) -> None:
         """Check that an achievement is declared, and has that tier in one of its versions."""
         name = achievement.text
         if name in self.names.lost_achievements or name.startswith(self.names.lost_families):
             return
         if name not in self.names.achievements:
-            member = self.names.member_of(name)
-            if member is None:
-                self.report.unknown("ACH204", "achievement", name, achievement.span, self.names.achievements)
-            else:
-                hint = f"`{name}` is a family: name one of its achievements, such as {member}"
-                self.report.error("ACH204", achievement.span, f"there is no achievement `{name}`", hint)
+            self._unknown(achievement)
         elif tier is not None and tier.text not in self.names.tiers[name]:
             tiers = self.names.tiers[name]
             hint = self.report.guess(tier.text, tiers) if tiers else f"`{name}` has no tiers"
