@@ -59,6 +59,10 @@ class PackedEvent(NamedTuple):
     published_at: int | None
     region: str | None
 
+    def row(self, tenant: str, user: str) -> EventRow:
+        """Return what a fold needs of it."""
+        return tenant, self.event_id, self.event_type, user, self.occurred_at, self.utc_offset, self.payload
+
 
 class UnreadablePackError(Exception):
     """The bytes are no pack, or one that a later release has written."""
