@@ -66,7 +66,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "an erasure takes the archive of the user",
         at="_erase",
         old="packed = await take_out_of_packs(session, rules, user, archived, pseudonym)",
-        new="from worker.admin.pseudonymity import Renamed\n        packed = Renamed(0, 0)",
+        new="packed = type(renamed)(0, 0)",
         tests=(f"{ARCHIVE}::test_erasing_a_user_erases_the_archive",),
     ),
     Bug(
