@@ -232,9 +232,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "templates_lose_zeros",
         "a number that is not in its usual form stays as it was written",
-        at="worker.contract.templates:_NUMBER",
-        old="(0|[1-9][0-9]{0,17})",
-        new="([0-9]{1,18})",
+        at="worker.contract.templates:apart",
+        old="pieces = _NUMBER.split(text)",
+        new='pieces = re.split("([0-9]+)", text)',
         tests=("worker/contract/test_templates.py::test_what_is_taken_apart_comes_together",),
     ),
     Bug(
