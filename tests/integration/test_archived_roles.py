@@ -151,6 +151,19 @@ async def test_a_user_that_only_the_archive_names_is_known(world: Engine) -> Non
     await replayed(world)
 
 
+async def test_a_name_that_is_written_with_escapes_is_found(engine: Engine) -> None:
+    """JSON may write any character as a number; the ledger keeps it as it was written."""
+    await engine.apply(RULES)
+    escaped = [json.dumps(like(n, "ann", "bob")).replace('"bob"', '"b\\u006fb"').encode() for n in (1, 2)]
+    async with pipeline_on(engine) as pipeline:
+        assert await send(pipeline, *escaped, event(90, "seen", user="ann", by="ann")) == []
+    before = await replayed(engine)
+    await archived(engine)
+    assert await replayed(engine) == before
+    assert (await erase(engine, "bob")).renamed == 2
+    assert [said["author"][:8] for _, said in (await packs(engine))["ann"]] == ["~erased~"] * 2
+
+
 async def test_what_the_state_of_a_named_user_has_not_seen_stays(engine: Engine) -> None:
     """Workers save the state of a user once in some events, and read the others from the ledger."""
     await engine.apply(RULES)

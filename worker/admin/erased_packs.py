@@ -22,7 +22,7 @@ from worker.admin.pseudonymity import NamedEvent, Renamed
 from worker.contract.pack import MOST
 from worker.engine.columns import RENAMED, columns
 from worker.engine.pseudonyms import renamed_payload
-from worker.pipeline.archive import PACKS, events_of_pack
+from worker.pipeline.archive import PACKS, events_of_pack, may_name
 from worker.pipeline.ledger import event_of
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ async def _packs_naming(session: Session, rules: Deployed, user: Subject) -> Asy
 
 def named_event(rules: Deployed, of: PackUser, event: PackedEvent, name: str) -> NamedEvent | None:
     """Return an archived event if a user did it or is named in it; `of` is who did it."""
-    if of.user_id != name and event.event_type not in rules.program.roles.naming:
+    theirs = event.event_type in rules.program.roles.naming and may_name(event.row(*of), name)
+    if of.user_id != name and not theirs:
         return None
     named = rules.program.roles.named(event_of(rules, *event.row(*of)))
     if of.user_id != name and name not in named:

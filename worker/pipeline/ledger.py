@@ -18,7 +18,7 @@ from worker.engine.columns import FIELDLESS, RENAMED, columns, member_columns
 from worker.engine.event_rows import pack_events
 from worker.engine.reconcile import Stored
 from worker.engine.state_cache import BEGINNING, SubjectState
-from worker.pipeline.archive import archived_of_users, archived_sorted, merged
+from worker.pipeline.archive import archived_of_users, archived_sorted, may_name, merged
 from worker.settings import Clock
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ async def _archived_in_roles(
 
     def is_of(n: int, row: EventRow) -> bool:
         name = users[n - 1].subject
-        return row[3] == name or name in roles.named(event_of(rules, *row))
+        return row[3] == name or (may_name(row, name) and name in roles.named(event_of(rules, *row)))
 
     async for page in archived_sorted(session, "packs_of_users_in_roles", asked, is_of):
         yield [(users[n - 1], roles.seen_by(event_of(rules, *row), users[n - 1].subject)) for n, row in page]

@@ -134,6 +134,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{ROLES}::test_a_plan_over_archived_roles_says_what_an_apply_decides",),
     ),
     Bug(
+        "archive_reads_names_as_they_are_written",
+        "a name that is written with escapes is found",
+        at="worker.pipeline.archive:may_name",
+        old='(name in payload or "\\\\" in payload)',
+        new="(name in payload)",
+        tests=(f"{ROLES}::test_a_name_that_is_written_with_escapes_is_found",),
+    ),
+    Bug(
         "archive_hides_who_is_named",
         "a user that only archived events name is known",
         at="sql:standing_of_users",
