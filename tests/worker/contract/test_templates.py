@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from random import Random
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.worker.contract.test_pack import TEXTS
@@ -16,6 +16,7 @@ ODD = ["", "=", "%d", "100%", "\1", "07", "-0", "1.050", "1e9", "9" * 18, "9" * 
 MIXED = st.lists(st.one_of(st.integers(0, 10**20).map(str), st.sampled_from(ODD), TEXTS), max_size=6).map("".join)
 
 
+@example(["1 of 100%", "%d and 2", "07, 1.050 and 1"], [0, 0, 1, 1, 2, 2])
 @given(st.lists(MIXED, min_size=1, max_size=4), st.lists(st.integers(0, 3), min_size=1, max_size=40))
 def test_what_is_taken_apart_comes_together(some: list[str], drawn: list[int]) -> None:
     texts = [some[one % len(some)] for one in drawn]
