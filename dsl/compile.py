@@ -10,26 +10,28 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from dsl.check.bounds import is_signed
+from dsl.built_ins import UNLOCKS
 from dsl.conditions import build, heard_any, named_types, owner_of
 from dsl.expressions import refs
 from dsl.filters import pattern_types
-from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
+from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, deaf, gate_of
 from dsl.local_time import TIMEZONE
-from dsl.memory import USER_ZONE, Contracts, Entry, Memory
+from dsl.memory import USER_ZONE, Contracts, Entry, Memory, Unlocks
 from dsl.moments import holds_of_nothing, moment_of, moments_of
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
 from dsl.roles import Roles, base_of, bases, has_actor, is_pseudonym, views
-from dsl.schema import is_listed
-from dsl.syntax import Unlocked
-from dsl.trees import walk
+from dsl.schema import fields_in, fields_of, is_listed
+from dsl.stages import Stages, heard, tests_of
+from dsl.trees import judged
 from dsl.types import FieldType
+from dsl.unlocks import asked_for, counted_names, depths, named, uses_unlocks
 from dsl.values import value_text
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from dsl.event import Event, Position
+    from dsl.filters import Test
     from dsl.memory import Operation
     from dsl.nodes.late import Undo
     from dsl.progress import State
@@ -88,6 +91,7 @@ class Plan:
         dispatch: Mapping[str, Dispatch],
         described: str,
         operations: Sequence[Operation],
+        stages: Sequence[Sequence[Operation]] = (),
     ) -> None:
         self.rules = rules
         self.scope = scope
@@ -99,12 +103,15 @@ class Plan:
         self.fingerprint = blake2b(described.encode(), digest_size=16).hexdigest()
         self.operations = tuple(operations)
         """All operations, in the order in which they must run."""
+        self.stages = tuple(map(tuple, stages))
+        """Those of them that are behind the plain achievements, where rules use `unlocks`: dsl/stages.py."""
         entries = [each for each in operations if isinstance(each, Entry)]
         self.entries = tuple(sorted(entries, key=lambda entry: entry.aggregate.slot))
         """The aggregates; of a whole plan, the index is the slot of a node."""
         self.judged = frozenset(each.ruling.slot for each in operations if isinstance(each, Judge))
         """Slots of the rulings that it judges."""
-        self.moments = moments_of(self.operations)
+        plain = plain_of(self.operations, self.stages)
+        self.moments = Stages(self.stages, rules.achievements).moments(plain) if stages else moments_of(plain)
         """When versions begin, ascending."""
 
     @cached_property
@@ -183,23 +190,23 @@ def contracts_of(rules: Rules) -> Contracts:
     """Return what the declarations of events say of the fields that conditions read."""
 
     def integral(pattern: Pattern, field: str) -> bool:
-        return is_whole(rules, pattern_types(pattern), field)
+        return all(each is not None and each.type is FieldType.INT for each in fields_in(rules, pattern, field))
 
     def signed(pattern: Pattern, field: str) -> bool:
-        return is_signed([rules.events[name].fields[field] for name in bases(pattern_types(pattern))])
+        return any(each is None or each.low is None or each.low < 0 for each in fields_in(rules, pattern, field))
 
     def listed(pattern: Pattern, field: str) -> bool:
         return is_listed(rules, pattern_types(pattern), field)
 
     def declared(event: str, field: str) -> bool:
-        return event in rules.events and field in rules.events[event].fields
+        return field in fields_of(rules, event)
 
     return Contracts(integral, signed, listed, declared)
 
 
 def is_whole(rules: Rules, types: AbstractSet[str], field: str) -> bool:
     """Return whether a field is a whole number in every declared event among some types, or views of them."""
-    fields = [rules.events[name].fields.get(field) for name in bases(types) if name in rules.events]
+    fields = [fields_of(rules, name).get(field) for name in bases(types) if rules.schema(name) is not None]
     return all(each is not None and each.type is FieldType.INT for each in fields)
 
 
@@ -222,11 +229,25 @@ def scope_of(achievement: Achievement) -> str:
 
 
 class _Judged(NamedTuple):
-    """A version, the one that takes over from it, and the event types at which any of its tiers can be earned."""
+    """A version, the one that takes over from it, and the event types at which any of its tiers can be earned.
+
+    `hearing` is what it hears of unlocks.
+    """
 
     version: Achievement
     following: Achievement | None
     types: frozenset[str]
+    hearing: Hearing
+
+
+class Hearing(NamedTuple):
+    """What is heard of unlocks: of which achievements they are, and the tests one of which they pass."""
+
+    names: frozenset[str]
+    tests: tuple[Test | None, ...]
+
+
+_DEAF: Final = Hearing(frozenset(), ())
 
 
 class _PlanBuilder:
@@ -248,9 +269,19 @@ class _PlanBuilder:
         self.rulings: list[Ruling] = []
         self.judges: list[Judge] = []
         self.asking: Mapping[int, frozenset[int]] = {}
+        self._ends: list[int] = []
+        """Where the operations of plain achievements end, and those of each stage but the last."""
+        self._stages: Stages | None = None
+        self._deep = depths(self.achievements)
+        """How deep achievements lie above plain ones that are not plain themselves."""
+        self._hearing: dict[str, Hearing] = {}
+        self._sources: dict[str, frozenset[str]] = {}
+        """By achievement, where some count unlocks: the event types at which it can be earned."""
 
     def build(self) -> Plan:
-        for name in in_order(self.achievements):
+        for name, depth in self._ordered():
+            while len(self._ends) < depth:
+                self._ends.append(len(self.memory.order))
             self._add(name, self.achievements[name])
         self.memory.number()
         for ruling in self.rulings:
@@ -260,9 +291,17 @@ class _PlanBuilder:
         self.asking = asking_of(self.judges)
         traits = self._traits_used()
         types = [name for event_type in self.rules.events for name in self._names(event_type)]
+        order, ends = self.memory.order, [*self._ends, len(self.memory.order)]
+        stages = [order[start:end] for start, end in pairwise(ends)]
+        self._stages = Stages(stages, self.achievements) if stages else None
         dispatch = {name: entry for name in types if (entry := self._dispatch(name, traits))}
         described = self._describe(dispatch)
-        return Plan(self.rules, self.scope, self.rulings, dispatch, described, self.memory.order)
+        return Plan(self.rules, self.scope, self.rulings, dispatch, described, order, stages)
+
+    def _ordered(self) -> Iterator[tuple[str, int]]:
+        """Yield the achievements so that each follows those that it asks for, with their depth: plain ones first."""
+        names = in_order(self.achievements)
+        yield from ((name, self._deep.get(name, 0)) for name in sorted(names, key=lambda name: self._deep.get(name, 0)))
 
     # -- achievements --
 
@@ -276,9 +315,11 @@ class _PlanBuilder:
         judges: list[Judge] = []
         watches: list[Operation] = []
         hears = [self._heard(version) for version in versions]
-        for version, following, types in zip(versions, [*versions[1:], None], hears, strict=True):
+        hearing = [self._hearing_of(version) if name in self._deep else _DEAF for version in versions]
+        self.memory.unlocks = self._unlocks(versions) if name in self._deep else Unlocks()
+        for version, following, *known in zip(versions, [*versions[1:], None], hears, hearing, strict=True):
             for tier, when in tier_conditions(version):
-                judge = self._judge(tiers[tier], _Judged(version, following, types), when)
+                judge = self._judge(tiers[tier], _Judged(version, following, *known), when)
                 if self.watching is not None:
                     watches.append(self.watching(self.memory, judge, when))
                 judges.append(judge)
@@ -287,9 +328,14 @@ class _PlanBuilder:
         self.judges.extend(judges)
         self.memory.slots[name] = {tier: ruling.slot for tier, ruling in tiers.items()}
         self.memory.hears[name] = frozenset[str]().union(*hears)
+        if name in self._deep:
+            names = frozenset[str]().union(*(each.names for each in hearing))
+            self._hearing[name] = Hearing(names, tuple(test for each in hearing for test in each.tests))
+        if self._deep:
+            self._sources[name] = (self.memory.hears[name] - {UNLOCKS}) | self.memory.unlocks.sources
 
     def _judge(self, ruling: Ruling, judged: _Judged, when: Condition) -> Judge:
-        tier, (version, following, types) = ruling.tier, judged
+        tier, (version, following, types, hearing) = ruling.tier, judged
         built = build(self.memory, when, version, tier)
         until = None if following is None or following.since is None else following.since.us
         owner = owner_of(version, tier)
@@ -306,6 +352,10 @@ class _PlanBuilder:
                 spender=lambda: self.memory.spenders.get(owner),
                 decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
                 heard=heard_any(self.memory, types, version, tier) if blank else None,
+                counts=hearing.names,
+                hears_unlock=heard(hearing.tests) if hearing.tests else deaf,
+                counted=self.memory.unlocks.counted,
+                sources=self.memory.unlocks.sources,
             ),
         )
         ruling.judges.append(judge)
@@ -316,6 +366,23 @@ class _PlanBuilder:
         types = frozenset[str]().union(*(named_types(when) for _, when in tier_conditions(version)))
         types |= types.union(*(self.memory.hears[other] for other in references(version)))
         return types if version.where is None else types | frozenset(self.rules.trait_events)
+
+    def _hearing_of(self, version: Achievement) -> Hearing:
+        """Return what a version hears of unlocks: what it counts, and what the achievements hear that it names."""
+        found = [self._hearing[other] for other in sorted(references(version)) if other in self._hearing]
+        if uses_unlocks(version):
+            whens = [judged(version, when) for _, when in tier_conditions(version)]
+            tests = tuple(test for when in whens for test in tests_of(self.memory, when))
+            found.append(Hearing(counted_names(version), tests))
+        names = frozenset[str]().union(*(each.names for each in found))
+        return Hearing(names, tuple(test for each in found for test in each.tests))
+
+    def _unlocks(self, versions: tuple[Achievement, ...]) -> Unlocks:
+        """Return the rulings whose unlocks an achievement counts, in any version, and what may earn what it asks for."""
+        counted = frozenset[str]().union(*map(counted_names, versions)) & self.memory.slots.keys()
+        asked = counted.union(*map(references, versions)) & self._sources.keys()
+        slots = frozenset(slot for name in counted for slot in self.memory.slots[name].values())
+        return Unlocks(slots, frozenset[str]().union(*(self._sources[name] for name in asked)))
 
     def _after(self, target: Target) -> tuple[int, ...]:
         slots = self.memory.slots[target.achievement.text]
@@ -349,9 +416,14 @@ class _PlanBuilder:
     def _steps(self, event_type: str) -> Iterator[Step]:
         """Return the operations on events of a type; a watch has to look at each in its order."""
         operations = self.memory.operations(event_type)
+        if self._stages is not None:
+            plain = self.memory.order[: self._ends[0]]
+            operations = (each for each in plain if event_type in each.types)
         if self.watching is not None:
-            return (operation.stepper(event_type) for operation in operations)
-        return _Wiring(list(operations), event_type).steps()
+            steps = (operation.stepper(event_type) for operation in operations)
+        else:
+            steps = _Wiring(list(operations), event_type).steps()
+        return steps if self._stages is None else iter(self._stages.step(event_type, tuple(steps)))
 
     def _late(self, event_type: str) -> Late | None:
         """Return what takes late events of a type, None where an operation has no rule for them."""
@@ -402,6 +474,10 @@ class _Part:
             if (isinstance(each, Entry) and each.aggregate.slot in asked)
             or (isinstance(each, Judge) and each.ruling.slot in rulings)
         ]
+        kept = set(map(id, self.operations))
+        self._behind = [[each for each in stage if id(each) in kept] for stage in plan.stages]
+        self._plain = plain_of(self.operations, self._behind)
+        self._stages = Stages(self._behind, plan.rules.achievements) if self._behind else None
         keys = [judge.built.key for judge in judges]
         keys += [each.key() for each in self.operations if isinstance(each, Entry)]
         wheres = [judge.version.where for judge in judges if judge.version.where is not None]
@@ -413,7 +489,7 @@ class _Part:
         whole = self.whole
         needed = bases([name for name in whole.dispatch if self._needs(name)])
         dispatch = {name: entry for name in whole.dispatch if (entry := self._dispatch(name, needed))}
-        return Plan(whole.rules, whole.scope, whole.rulings, dispatch, "part", self.operations)
+        return Plan(whole.rules, whole.scope, whole.rulings, dispatch, "part", self.operations, self._behind)
 
     def _needs(self, event_type: str) -> bool:
         return bool(self._moved(event_type)) or any(event_type in each.types for each in self.operations)
@@ -427,8 +503,10 @@ class _Part:
         copies = entry.once is not None and (event_type in self.counted or entry.base in needed)
         if not copies and not self._needs(event_type):
             return None
-        operations = [each for each in self.operations if event_type in each.types]
+        operations = [each for each in self._plain if event_type in each.types]
         steps = tuple(_Wiring(operations, event_type).steps())
+        if self._stages is not None:
+            steps = self._stages.step(event_type, steps)
         return Dispatch(steps, entry.once, self._moved(event_type), None, entry.base, entry.own)
 
 
@@ -478,6 +556,11 @@ class _Wiring:
         return operation.stepper(self.event_type)
 
 
+def plain_of(operations: Sequence[Operation], stages: Sequence[Sequence[Operation]]) -> Sequence[Operation]:
+    """Return the operations before all stages, those of plain achievements."""
+    return operations[: len(operations) - sum(map(len, stages))] if stages else operations
+
+
 def asking_of(judges: Iterable[Judge]) -> Mapping[int, frozenset[int]]:
     """Return, per slot of an aggregate, the slots of the rulings that look at it."""
     asking: defaultdict[int, set[int]] = defaultdict(set)
@@ -510,10 +593,7 @@ def tier_conditions(achievement: Achievement) -> Iterator[tuple[str | None, Cond
 
 def references(achievement: Achievement) -> frozenset[str]:
     """Return the achievements that one names in `after` and `unlocked`."""
-    names = {target.achievement.text for target in achievement.after}
-    for _, when in tier_conditions(achievement):
-        names |= {part.achievement.text for part in walk(when) if isinstance(part, Unlocked)}
-    return frozenset(names)
+    return named(achievement)
 
 
 def traits_of(predicate: Predicate) -> set[str]:
@@ -541,5 +621,5 @@ def in_order(achievements: Mapping[str, tuple[Achievement, ...]]) -> list[str]:
 
 
 def _known(achievements: Mapping[str, tuple[Achievement, ...]], name: str) -> Iterable[str]:
-    named = frozenset[str]().union(*(references(version) for version in achievements[name]))
-    return named & achievements.keys()
+    asked = frozenset[str]().union(*map(asked_for, achievements[name]))
+    return asked & achievements.keys()

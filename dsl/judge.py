@@ -41,7 +41,7 @@ from dsl.types import Unit
 
 if TYPE_CHECKING:
     from dsl.conditions import Built
-    from dsl.filters import Getter
+    from dsl.filters import Getter, Test
     from dsl.nodes.groups import Groups
     from dsl.nodes.node import Aggregate
     from dsl.syntax import Achievement, Ref
@@ -51,6 +51,12 @@ LateJudgement = Callable[[State, Position], bool]
 """Returns, once all aggregates have taken a late event at a position, whether it moves no grant."""
 Opening = Callable[[State, Event], int | None]
 """Returns the open occurrence that holds at an event, None if there is none."""
+
+
+def deaf(state: State, event: Event) -> bool:
+    """Hear no unlock."""
+    del state, event
+    return False
 
 
 class Ruling:
@@ -83,6 +89,14 @@ class Terms(msgspec.Struct, frozen=True):
     decimal_traits: frozenset[str]
     heard: Condition | None = None
     """What tells whether an event was heard, where the condition holds before the first one and there is a moment."""
+    counts: frozenset[str] = frozenset()
+    """Achievements whose unlocks are heard."""
+    hears_unlock: Test = deaf
+    """Whether an unlock is heard."""
+    counted: frozenset[int] = frozenset()
+    """Slots of the rulings whose unlocks its condition counts."""
+    sources: frozenset[str] = frozenset()
+    """Event types that may earn what it hears of unlocks."""
 
 
 class Judge:
@@ -106,6 +120,10 @@ class Judge:
         self.types = terms.types
         self._own = terms.own
         self.spender = terms.spender
+        self.counts = terms.counts
+        self.hears_unlock = terms.hears_unlock
+        self.counted = terms.counted
+        self.sources = terms.sources
         self.moment = moment_of(version)
         self._who = None if version.where is None else compile_test(version.where, trait_getter(terms.decimal_traits))
 

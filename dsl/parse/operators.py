@@ -11,6 +11,7 @@ from typing import Literal as OneOf
 
 from msgspec.structs import replace
 
+from dsl.built_ins import is_reward
 from dsl.diagnostics import Suggestion, nearest
 from dsl.parse.literals import Percent
 from dsl.parse.raw import Bound, BoundedName, Glued, Named, RawEvent, RawList, Unread
@@ -345,8 +346,11 @@ def _is_bare(value: RawEvent) -> bool:
 
 
 def _is_field(argument: str, written: str) -> bool:
-    """Return whether an argument may name this: a field, or for `distinct` something of the event's own time."""
-    return "." not in written or (argument == "distinct" and written.startswith("at."))
+    """Return whether an argument may name this: a field, or for `distinct` something of the event's own time.
+
+    The rewards of unlocks are fields with a dot.
+    """
+    return "." not in written or is_reward(written) or (argument == "distinct" and written.startswith("at."))
 
 
 def _unit(argument: Named | None) -> Name | None:
@@ -454,7 +458,7 @@ def fields(args: Arguments, name: str) -> tuple[Name, ...]:
         _wrong_value(argument, f"one field, or 2 to {MOST_FIELDS} of them in brackets")
         return ()
     names = [
-        item.name for item in items if isinstance(item, RawEvent) and item.where is None and "." not in item.name.text
+        item.name for item in items if isinstance(item, RawEvent) and item.where is None and _is_field("by", item.name.text)
     ]
     if len(names) < len(items):
         _wrong_value(argument, "names of fields in the brackets", "write by=[course_id, lesson_id]")

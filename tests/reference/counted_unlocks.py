@@ -1,0 +1,225 @@
+"""Rules that count unlocks, over a few plain ones, and streams for them: the strategy of section F.
+
+What is plain is earned often, in families, tiers, versions and occurrences, with rewards. What is not counts that, and
+each other, in every way that there is. The events are those of `strategies`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hypothesis import strategies as st
+
+from dsl.check import check
+from dsl.diagnostics import Severity
+from dsl.parse import parse
+from dsl.source import Source
+from tests.reference import strategies
+from tests.reference.strategies import CONTRACT, HOUR, ZONES, Scenario, written
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hypothesis.strategies import DrawFn
+
+PLAIN: Final = ("p", "q", "r", "s2")
+DEEP: Final = ("b", "k", "t", "z")
+"""Names on both sides of the plain ones in the order of names."""
+WHENS: Final = (
+    "count(event=a, >= 1)",
+    "count(event=a, >= 2)",
+    "count(event=[a, c.d], >= 3)",
+    "count(event=b, >= 1)",
+    "count(event=c.d, >= 1)",
+    "count(event=c.d, >= 2, within=1h)",
+    "sum(event=a, of=n, >= 3)",
+    "sum(event=c.d, of=m, >= 2)",
+    "count(event=a, >= 2, unless=c.d)",
+    "streak(event=a, per=day, >= 2)",
+    "count(event=user.updated, >= 1)",
+)
+REPEATS: Final = ("", "", "repeat each", "repeat every day", "repeat every hour tz=event", "repeat by s")
+ASIDES: Final = ("", "", "for level >= 1", "settle 1h", "active {anchor} ..")
+
+
+class Told(NamedTuple):
+    """What has been declared so far: names, and what `unlocked` and `after` may name."""
+
+    names: tuple[str, ...]
+    targets: tuple[str, ...]
+
+
+def _pick(draw: DrawFn, choices: Sequence[str]) -> str:
+    return draw(st.sampled_from(choices))
+
+
+def _chance(draw: DrawFn, percent: int) -> bool:
+    return draw(st.integers(0, 99)) >= 100 - percent
+
+
+def _reward(draw: DrawFn, percent: int = 85) -> str:
+    xp = _pick(draw, ("5", "10", "10", "25", "0.5", "1"))
+    kind = _pick(draw, ("gold", "tin"))
+    return f'reward {{ xp: {xp}, kind: "{kind}", worth: {_pick(draw, ("1", "2", "-1"))} }}' if _chance(draw, percent) else ""
+
+
+@st.composite
+def _plain(draw: DrawFn, name: str, scope: str, anchor: int, told: Told) -> str:
+    repeat = _pick(draw, REPEATS)
+    family = _pick(draw, ("", "family red", "family blue"))
+    lines = [f"scope {scope}" if scope != "user" else "", repeat, family]
+    after = f"after {_pick(draw, told.targets)}" if told.targets and _chance(draw, 20) else ""
+    aside = _pick(draw, ASIDES).format(anchor=written(anchor)) if scope == "user" else ""
+    tiers = _chance(draw, 25)
+    heads = draw(st.sampled_from((("",), ("",), ("", f" version 2 from {written(anchor)}"))))
+    texts: list[str] = []
+    for head in heads:
+        whens = [_pick(draw, WHENS) for _ in range(2)]
+        if "by s" in repeat:
+            whens = ["count(event=a, >= 1)", "count(event=[a, c.d], >= 2)"]
+        own = f"tier low {{ when {whens[0]} {_reward(draw)} }} tier high {{ when {whens[1]} {_reward(draw, 40)} }}"
+        body = own if tiers else f"when {whens[0]}"
+        texts.append(f"achievement {name}{head} {{ {' '.join([*lines, after, aside, body, _reward(draw)])} }}")
+    return "\n".join(texts)
+
+
+@st.composite
+def _filters(draw: DrawFn, told: Told, deep: Sequence[str]) -> str:
+    """Draw a filter over unlocks; it names what is not plain outright, or sees none of it."""
+    choices = [
+        'family = "red"',
+        'family in ["red", "blue"]',
+        "family is not present",
+        'tier = "low"',
+        'tier != "low"',
+        "reward.xp >= 10",
+        'reward.kind = "gold"',
+        "occurrence is present",
+        'occurrence = "1"',
+        'occurrence > "2026-05"',
+        "at.hour >= 12",
+        f'achievement != "{_pick(draw, told.names)}"',
+        f'achievement = "{_pick(draw, told.names)}"',
+        f'achievement in ["{_pick(draw, told.names)}", "{_pick(draw, told.names)}"]',
+    ]
+    if deep:
+        choices += [f'achievement = "{_pick(draw, deep)}"', f'achievement in ["{_pick(draw, deep)}", "{_pick(draw, told.names)}"]'] * 3
+    one, two = _pick(draw, choices), _pick(draw, choices)
+    return _pick(draw, (one, one, one, f"{one} and {two}", f"{one} or {two}", f"not ({one})"))
+
+
+@st.composite
+def _patterns(draw: DrawFn, told: Told, deep: Sequence[str], *, events: bool = True) -> str:
+    one = "unlocks" if _chance(draw, 35) else f"unlocks where {draw(_filters(told, deep))}"
+    if not events or _chance(draw, 75):
+        return one
+    return f"[{one}, {_pick(draw, ('a', 'c.d', 'a where n > 1', 'unlocks'))}]"
+
+
+@st.composite
+def _mods(draw: DrawFn, told: Told, deep: Sequence[str], *, spans: bool = True) -> str:
+    mods: list[str] = []
+    if spans and _chance(draw, 20):
+        mods.append(f"within={_pick(draw, ('10m', '1h', '1d', '2d'))}")
+    if spans and _chance(draw, 15):
+        mods.append(f"per={_pick(draw, ('day', 'hour', 'week'))}, tz={_pick(draw, ZONES)}")
+    if _chance(draw, 15):
+        mods.append(f"unless={_pick(draw, ('c.d', 'b', draw(_patterns(told, deep))))}")
+    return "".join(f", {mod}" for mod in mods)
+
+
+@st.composite
+def _conditions(draw: DrawFn, told: Told, deep: Sequence[str], depth: int = 1, *, spanned: bool = False) -> str:
+    kinds = ["count"] * 3 + ["distinct", "sum", "sum", "max", "min", "streak", "sequence", "signed", "by", "units", "runs"]
+    kind = draw(st.sampled_from([*kinds, *(["all"] * 3 if depth else []), *(["unlocked"] if told.targets else [])]))
+    mods, pattern = draw(_mods(told, deep)), draw(_patterns(told, deep))
+    own = draw(_patterns(told, deep, events=False))
+    bound = f">= {draw(st.integers(1, 3))}"
+    if kind == "signed" and spanned:
+        kind = "sum"
+    match kind:
+        case "distinct":
+            field = _pick(draw, ("achievement", "tier", "family", "occurrence", "reward.kind", "at.date"))
+            return f"count(event={own}, distinct={field}, >= {draw(st.integers(1, 2))}{mods})"
+        case "sum":
+            return f"sum(event={own}, of=reward.xp, >= {draw(st.sampled_from((1, 10, 25, 40)))}{mods})"
+        case "signed":
+            return f"sum(event={own}, of=reward.worth, >= {draw(st.integers(0, 3))})"
+        case "max" | "min":
+            return f"{kind}(event={own}, of=reward.xp, {'>= 10' if kind == 'max' else '<= 5'}{mods})"
+        case "streak":
+            tz = _pick(draw, ZONES)
+            return f"streak(event={pattern}, per={_pick(draw, ('day', 'hour'))}, >= {draw(st.integers(1, 2))}, tz={tz})"
+        case "sequence":
+            steps = ", ".join(draw(st.lists(_patterns(told, deep), min_size=2, max_size=3)))
+            return f"sequence([{steps}]{mods})"
+        case "by":
+            field = _pick(draw, ("family", "achievement", "tier"))
+            return f"count(by={field}, count(event={own}, >= {draw(st.integers(1, 2))}), >= {draw(st.integers(1, 2))}{mods})"
+        case "units" | "runs":
+            name = "count" if kind == "units" else "streak"
+            return f"{name}(per=day, count(event={pattern}, {bound}), >= {draw(st.integers(1, 2))})"
+        case "all":
+            spans = spanned or bool(mods)
+            parts = draw(st.lists(_conditions(told, deep, depth - 1, spanned=spans), min_size=2, max_size=2))
+            parts += [_pick(draw, ("count(event=a, >= 2)", "count(event=c.d, >= 1)"))] if _chance(draw, 30) else []
+            return f"{_pick(draw, ('all', 'any'))}({', '.join(parts)}{mods})"
+        case "unlocked":
+            return f"unlocked({_pick(draw, told.targets)})"
+        case _:
+            return f"count(event={pattern}, {bound}{mods})"
+
+
+@st.composite
+def _deep(draw: DrawFn, name: str, scope: str, anchor: int, told: Told, deep: Sequence[str]) -> str:
+    repeat = _pick(draw, ("", "", "", "repeat each", "repeat every day", "repeat by family", "repeat by achievement"))
+    lines = [f"scope {scope}" if scope != "user" else "", repeat, _pick(draw, ("", "family red")), _reward(draw, 50)]
+    if told.targets and _chance(draw, 20):
+        lines.append(f"after {_pick(draw, told.targets)}")
+    if scope == "user" and _chance(draw, 10):
+        lines.append("for level >= 1")
+    if _chance(draw, 10):
+        lines.append(f"active {written(anchor)} ..")
+    heads = draw(st.sampled_from((("",), ("",), ("",), ("", f" version 2 from {written(anchor)}"), ("", f" version 2 from {written(anchor + HOUR)} fresh"))))
+    texts: list[str] = []
+    for head in heads:
+        if repeat.startswith("repeat by"):
+            own = draw(_patterns(told, deep, events=False))
+            when = f"count(event={own}, >= {draw(st.integers(1, 2))})"
+        else:
+            when = draw(_conditions(told, deep, spanned="every" in repeat))
+        texts.append(f"achievement {name}{head} {{ {' '.join(lines)} when {when} }}")
+    return "\n".join(texts)
+
+
+def _refused(text: str) -> bool:
+    """Return whether rules have an error, such as a filter that no unlock passes, or can never come true."""
+    file, _ = parse(Source("drawn.ach", CONTRACT + text))
+    problems = check([file])[1]
+    return any(each.severity is Severity.ERROR for each in problems) or bool(strategies.impossible(CONTRACT + text))
+
+
+@st.composite
+def rule_files(draw: DrawFn, anchor: int) -> str:
+    """Draw a rule file: plain achievements, and some over their unlocks; without errors."""
+    scope = draw(st.sampled_from(("user", "user", "user", "tenant", "team")))
+    texts, told = list[str](), Told((), ())
+    for name in PLAIN[: draw(st.integers(1, len(PLAIN)))]:
+        texts.append(draw(_plain(name, scope, anchor, told)))
+        told = Told((*told.names, name), (*told.targets, name))
+    deep: tuple[str, ...] = ()
+    for name in DEEP[: draw(st.integers(1, len(DEEP)))]:
+        drawn = _deep(name, scope, anchor, told, deep)
+        text = draw(drawn.filter(lambda text: not _refused("\n".join([*texts, text]))))
+        texts.append(text)
+        deep, told = (*deep, name), told._replace(targets=(*told.targets, name))
+    order = draw(st.permutations(texts))
+    return CONTRACT + "\n".join(order) + "\n"
+
+
+@st.composite
+def scenarios(draw: DrawFn) -> Scenario:
+    """Draw rules over unlocks and a stream that share their edges."""
+    anchor = draw(st.sampled_from(strategies.ANCHORS))
+    return Scenario(draw(rule_files(anchor)), draw(strategies.streams(anchor)))
+
