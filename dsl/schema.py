@@ -75,6 +75,11 @@ class Rules(msgspec.Struct, frozen=True):
     roles: dict[str, tuple[str, ...]] = {}
     unlocks: EventSchema | None = None
 
+    @property
+    def schemas(self) -> dict[str, EventSchema]:
+        """Return what is known of the payloads of all events, with what unlocks say where they are counted."""
+        return self.events if self.unlocks is None else {**self.events, self.unlocks.name: self.unlocks}
+
     def schema(self, event: str) -> EventSchema | None:
         """Return what is known of the payload of an event type, or a view of one."""
         name = base_of(event)

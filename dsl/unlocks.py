@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from dsl.filters import Getter
     from dsl.progress import Grant
-    from dsl.syntax import Achievement, Alternative, Pattern, Predicate, Reward
+    from dsl.syntax import Achievement, Alternative, Condition, Pattern, Predicate, Reward
     from dsl.types import Json
 
     Versions = Mapping[str, Sequence[Achievement]]
@@ -101,6 +101,11 @@ def unlock_events(event: Event, grants: Sequence[Grant], said: Mapping[tuple[str
         yield Event(event.tenant, place, UNLOCKS, event.user, event.at, event.offset, fields)
 
 
+def is_unlock(event: Event) -> bool:
+    """Return whether an event is an unlock, and none that came from outside."""
+    return event.type == UNLOCKS and "\0" in event.id
+
+
 def earning_id(place: str) -> str:
     """Return the id of the event that earned an unlock, from its place; of any other event its own."""
     return place.partition("\0")[0]
@@ -154,6 +159,12 @@ def patterns_of(version: Achievement) -> Iterator[tuple[Pattern, Alternative]]:
 def uses_unlocks(version: Achievement) -> bool:
     """Return whether a version counts unlocks, or is reset by them."""
     return next(patterns_of(version), None) is not None
+
+
+def counted_in(when: Condition) -> frozenset[str]:
+    """Return the achievements whose unlocks a condition counts."""
+    found = (one.counts for pattern in all_counted(when) for one in pattern.alternatives)
+    return frozenset[str]().union(*(counts.names for counts in found if counts is not None))
 
 
 def counted_names(version: Achievement) -> frozenset[str]:
@@ -402,7 +413,7 @@ def _fields(found: Sequence[tuple[Kind, bool | None]]) -> dict[str, CountedField
 def _reward(values: Sequence[tuple[Kind, Value]]) -> CountedField:
     types: dict[FieldType, Kind] = {}
     for kind, value in values:
-        types.setdefault(_type_of(value), kind)
+        types.setdefault(type_of(value), kind)
     if types.keys() <= set(_NUMBERS):
         low = min(value for _, value in values if not isinstance(value, str))
         return CountedField(FieldType.INT if types.keys() == {FieldType.INT} else FieldType.DECIMAL, low)
@@ -420,7 +431,8 @@ _WORDS: Final = {
 }
 
 
-def _type_of(value: Value) -> FieldType:
+def type_of(value: Value) -> FieldType:
+    """Return the type of a value in a reward."""
     match value:
         case bool():
             return FieldType.BOOL

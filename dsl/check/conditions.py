@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from dsl.built_ins import ACTOR, AT, COUNTED, ZONED, is_reward
+from dsl.built_ins import ACTOR, AT, COUNTED, UNLOCKS, ZONED, is_reward
 from dsl.calendar import zone
 from dsl.check.bounds import (
     check_combine,
@@ -291,6 +291,10 @@ class Conditions:
             return False
         if name.text in self.names.events:
             return True
+        if name.text == UNLOCKS:
+            hint = "unlocks come of events: write the events that earn them"
+            self.report.error("ACH201", name.span, f"`{UNLOCKS}` is no event that happens by itself", hint)
+            return False
         self.report.unknown("ACH201", "event", name.text, name.span, self.names.events)
         return False
 

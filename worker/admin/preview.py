@@ -174,7 +174,8 @@ class _Seen:
     def effects(self) -> Effects:
         """Return an empty count of effects."""
         asked, differs = self.asked, self.differs
-        return Effects(differs.direct, differs.roots, policy=asked.policy, on_line=asked.on_line)
+        gone = differs.gone
+        return Effects(differs.direct, differs.roots, gone=gone, policy=asked.policy, on_line=asked.on_line)
 
     def foresee(self, subject: Subject, grants: Iterable[Grant], stored: Iterable[Stored], clock: int) -> None:
         """Count what would be earned when versions begin that are yet to come."""
