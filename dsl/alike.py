@@ -52,9 +52,7 @@ class Texts:
             (ruling.achievement, ruling.tier): self._spans(ruling) for ruling in plan.rulings
         }
         self.named: dict[str, frozenset[str]] = {
-            ruling.achievement: frozenset[str]().union(
-                *map(asked_for, plan.rules.achievements[ruling.achievement])
-            )
+            ruling.achievement: frozenset[str]().union(*map(asked_for, plan.rules.achievements[ruling.achievement]))
             for ruling in plan.rulings
         }
         """Achievements that each one names, or whose unlocks it counts."""

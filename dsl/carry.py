@@ -78,7 +78,7 @@ class _Proof(NamedTuple):
 def _proof(judge: Judge) -> _Proof:
     node = judge.built.node
     asked = frozenset(aggregate.slot for aggregate in judge.asked())
-    types = judge.types | judge.sources
+    types = judge.types | judge.unlocks.sources
     return _Proof(*judge.hearing(), types, judge.after, asked, judge.lasts(), asker(node))
 
 
@@ -461,7 +461,7 @@ def _named(plan: Plan, slot: int) -> frozenset[int]:
     """Return the rulings that a ruling asks for, by `after` and `unlocked`, or by counting their unlocks."""
     judges = plan.rulings[slot].judges
     asked = (each for judge in judges for each in (*chain(*judge.after), *named_in(judge.built.node)))
-    return frozenset[int]().union(asked, *(judge.counted for judge in judges))
+    return frozenset[int]().union(asked, *(judge.unlocks.counted for judge in judges))
 
 
 def _closed(plan: Plan, rulings: AbstractSet[int]) -> frozenset[int]:

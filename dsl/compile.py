@@ -11,27 +11,25 @@ from collections import defaultdict
 from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dsl.built_ins import UNLOCKS
 from dsl.conditions import build, heard_any, named_types, owner_of
 from dsl.expressions import refs
 from dsl.filters import pattern_types
-from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, deaf, gate_of
+from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
 from dsl.local_time import TIMEZONE
-from dsl.memory import USER_ZONE, Contracts, Entry, Memory, Unlocks
+from dsl.memory import USER_ZONE, Contracts, Entry, Memory
 from dsl.moments import holds_of_nothing, moment_of, moments_of
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
 from dsl.roles import Roles, base_of, bases, has_actor, is_pseudonym, views
 from dsl.schema import fields_in, fields_of, is_listed
-from dsl.stages import Stages, heard, tests_of
-from dsl.trees import judged
+from dsl.stages import Hearing, Hearings, Stages
 from dsl.types import FieldType
-from dsl.unlocks import asked_for, counted_names, depths, named, uses_unlocks
+from dsl.unlocks import asked_for, named
 from dsl.values import value_text
 
 if TYPE_CHECKING:
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from dsl.event import Event, Position
-    from dsl.filters import Test
     from dsl.memory import Operation
     from dsl.nodes.late import Undo
     from dsl.progress import State
@@ -80,6 +77,13 @@ class Dispatch(msgspec.Struct, frozen=True):
     """1 where the subject is the actor: a copy that is suppressed is counted in one history."""
 
 
+class Order(NamedTuple):
+    """All operations in the order in which they must run, and those of them that are behind plain achievements."""
+
+    operations: Sequence[Operation]
+    stages: Sequence[Sequence[Operation]] = ()
+
+
 class Plan:
     """The rules of one scope, compiled. A stored state is valid only under the same `fingerprint`."""
 
@@ -90,8 +94,7 @@ class Plan:
         rulings: Sequence[Ruling],
         dispatch: Mapping[str, Dispatch],
         described: str,
-        operations: Sequence[Operation],
-        stages: Sequence[Sequence[Operation]] = (),
+        order: Order,
     ) -> None:
         self.rules = rules
         self.scope = scope
@@ -101,6 +104,7 @@ class Plan:
         self.types = frozenset(dispatch)
         """Event types that it hears, or views of them: dsl/roles.py."""
         self.fingerprint = blake2b(described.encode(), digest_size=16).hexdigest()
+        operations, stages = order
         self.operations = tuple(operations)
         """All operations, in the order in which they must run."""
         self.stages = tuple(map(tuple, stages))
@@ -240,16 +244,6 @@ class _Judged(NamedTuple):
     hearing: Hearing
 
 
-class Hearing(NamedTuple):
-    """What is heard of unlocks: of which achievements they are, and the tests one of which they pass."""
-
-    names: frozenset[str]
-    tests: tuple[Test | None, ...]
-
-
-_DEAF: Final = Hearing(frozenset(), ())
-
-
 class _PlanBuilder:
     """Builds the plan of one scope."""
 
@@ -272,14 +266,10 @@ class _PlanBuilder:
         self._ends: list[int] = []
         """Where the operations of plain achievements end, and those of each stage but the last."""
         self._stages: Stages | None = None
-        self._deep = depths(self.achievements)
-        """How deep achievements lie above plain ones that are not plain themselves."""
-        self._hearing: dict[str, Hearing] = {}
-        self._sources: dict[str, frozenset[str]] = {}
-        """By achievement, where some count unlocks: the event types at which it can be earned."""
+        self._hearings = Hearings(self.achievements, self.memory)
 
     def build(self) -> Plan:
-        for name, depth in self._ordered():
+        for name, depth in self._hearings.ordered(in_order(self.achievements)):
             while len(self._ends) < depth:
                 self._ends.append(len(self.memory.order))
             self._add(name, self.achievements[name])
@@ -296,12 +286,7 @@ class _PlanBuilder:
         self._stages = Stages(stages, self.achievements) if stages else None
         dispatch = {name: entry for name in types if (entry := self._dispatch(name, traits))}
         described = self._describe(dispatch)
-        return Plan(self.rules, self.scope, self.rulings, dispatch, described, order, stages)
-
-    def _ordered(self) -> Iterator[tuple[str, int]]:
-        """Yield the achievements so that each follows those that it asks for, with their depth: plain ones first."""
-        names = in_order(self.achievements)
-        yield from ((name, self._deep.get(name, 0)) for name in sorted(names, key=lambda name: self._deep.get(name, 0)))
+        return Plan(self.rules, self.scope, self.rulings, dispatch, described, Order(order, stages))
 
     # -- achievements --
 
@@ -315,11 +300,11 @@ class _PlanBuilder:
         judges: list[Judge] = []
         watches: list[Operation] = []
         hears = [self._heard(version) for version in versions]
-        hearing = [self._hearing_of(version) if name in self._deep else _DEAF for version in versions]
-        self.memory.unlocks = self._unlocks(versions) if name in self._deep else Unlocks()
-        for version, following, *known in zip(versions, [*versions[1:], None], hears, hearing, strict=True):
-            for tier, when in tier_conditions(version):
-                judge = self._judge(tiers[tier], _Judged(version, following, *known), when)
+        hearing = self._hearings.begin(name)
+        following = [*versions[1:], None]
+        for judged in map(_Judged, versions, following, hears, hearing):
+            for tier, when in tier_conditions(judged.version):
+                judge = self._judge(tiers[tier], judged, when)
                 if self.watching is not None:
                     watches.append(self.watching(self.memory, judge, when))
                 judges.append(judge)
@@ -328,11 +313,7 @@ class _PlanBuilder:
         self.judges.extend(judges)
         self.memory.slots[name] = {tier: ruling.slot for tier, ruling in tiers.items()}
         self.memory.hears[name] = frozenset[str]().union(*hears)
-        if name in self._deep:
-            names = frozenset[str]().union(*(each.names for each in hearing))
-            self._hearing[name] = Hearing(names, tuple(test for each in hearing for test in each.tests))
-        if self._deep:
-            self._sources[name] = (self.memory.hears[name] - {UNLOCKS}) | self.memory.unlocks.sources
+        self._hearings.end(name, hearing)
 
     def _judge(self, ruling: Ruling, judged: _Judged, when: Condition) -> Judge:
         tier, (version, following, types, hearing) = ruling.tier, judged
@@ -352,10 +333,7 @@ class _PlanBuilder:
                 spender=lambda: self.memory.spenders.get(owner),
                 decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
                 heard=heard_any(self.memory, types, version, tier) if blank else None,
-                counts=hearing.names,
-                hears_unlock=heard(hearing.tests) if hearing.tests else deaf,
-                counted=self.memory.unlocks.counted,
-                sources=self.memory.unlocks.sources,
+                unlocks=self._hearings.terms(hearing),
             ),
         )
         ruling.judges.append(judge)
@@ -366,23 +344,6 @@ class _PlanBuilder:
         types = frozenset[str]().union(*(named_types(when) for _, when in tier_conditions(version)))
         types |= types.union(*(self.memory.hears[other] for other in references(version)))
         return types if version.where is None else types | frozenset(self.rules.trait_events)
-
-    def _hearing_of(self, version: Achievement) -> Hearing:
-        """Return what a version hears of unlocks: what it counts, and what the achievements hear that it names."""
-        found = [self._hearing[other] for other in sorted(references(version)) if other in self._hearing]
-        if uses_unlocks(version):
-            whens = [judged(version, when) for _, when in tier_conditions(version)]
-            tests = tuple(test for when in whens for test in tests_of(self.memory, when))
-            found.append(Hearing(counted_names(version), tests))
-        names = frozenset[str]().union(*(each.names for each in found))
-        return Hearing(names, tuple(test for each in found for test in each.tests))
-
-    def _unlocks(self, versions: tuple[Achievement, ...]) -> Unlocks:
-        """Return the rulings whose unlocks an achievement counts, in any version, and what may earn what it asks for."""
-        counted = frozenset[str]().union(*map(counted_names, versions)) & self.memory.slots.keys()
-        asked = counted.union(*map(references, versions)) & self._sources.keys()
-        slots = frozenset(slot for name in counted for slot in self.memory.slots[name].values())
-        return Unlocks(slots, frozenset[str]().union(*(self._sources[name] for name in asked)))
 
     def _after(self, target: Target) -> tuple[int, ...]:
         slots = self.memory.slots[target.achievement.text]
@@ -489,7 +450,8 @@ class _Part:
         whole = self.whole
         needed = bases([name for name in whole.dispatch if self._needs(name)])
         dispatch = {name: entry for name in whole.dispatch if (entry := self._dispatch(name, needed))}
-        return Plan(whole.rules, whole.scope, whole.rulings, dispatch, "part", self.operations, self._behind)
+        order = Order(self.operations, self._behind)
+        return Plan(whole.rules, whole.scope, whole.rulings, dispatch, "part", order)
 
     def _needs(self, event_type: str) -> bool:
         return bool(self._moved(event_type)) or any(event_type in each.types for each in self.operations)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -53,10 +53,26 @@ Opening = Callable[[State, Event], int | None]
 """Returns the open occurrence that holds at an event, None if there is none."""
 
 
+class OfUnlocks(NamedTuple):
+    """What a version hears of unlocks."""
+
+    names: frozenset[str]
+    """Achievements whose unlocks it may hear."""
+    hears: Test
+    """Whether it hears one of them."""
+    counted: frozenset[int]
+    """Slots of the rulings whose unlocks its achievement counts."""
+    sources: frozenset[str]
+    """Event types that may earn what it asks for."""
+
+
 def deaf(state: State, event: Event) -> bool:
     """Hear no unlock."""
     del state, event
     return False
+
+
+NO_UNLOCKS: Final = OfUnlocks(frozenset(), deaf, frozenset(), frozenset())
 
 
 class Ruling:
@@ -89,14 +105,8 @@ class Terms(msgspec.Struct, frozen=True):
     decimal_traits: frozenset[str]
     heard: Condition | None = None
     """What tells whether an event was heard, where the condition holds before the first one and there is a moment."""
-    counts: frozenset[str] = frozenset()
-    """Achievements whose unlocks are heard."""
-    hears_unlock: Test = deaf
-    """Whether an unlock is heard."""
-    counted: frozenset[int] = frozenset()
-    """Slots of the rulings whose unlocks its condition counts."""
-    sources: frozenset[str] = frozenset()
-    """Event types that may earn what it hears of unlocks."""
+    unlocks: OfUnlocks | None = None
+    """What is heard of unlocks."""
 
 
 class Judge:
@@ -120,10 +130,7 @@ class Judge:
         self.types = terms.types
         self._own = terms.own
         self.spender = terms.spender
-        self.counts = terms.counts
-        self.hears_unlock = terms.hears_unlock
-        self.counted = terms.counted
-        self.sources = terms.sources
+        self.unlocks = terms.unlocks or NO_UNLOCKS
         self.moment = moment_of(version)
         self._who = None if version.where is None else compile_test(version.where, trait_getter(terms.decimal_traits))
 

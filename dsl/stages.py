@@ -11,18 +11,20 @@ A plan without `unlocks` has no stages, and none of this takes place.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.built_ins import UNLOCKS
 from dsl.filters import any_of, compile_pattern
-from dsl.judge import Judge
+from dsl.judge import Judge, OfUnlocks
+from dsl.memory import Unlocks
 from dsl.moments import Act, Moment, moments_of
 from dsl.syntax import CountUnits, StreakUnits
-from dsl.trees import below, counted, with_zone
-from dsl.unlocks import kinds_of, unlock_events
+from dsl.trees import below, counted, judged, with_zone
+from dsl.trees import whens as whens_of
+from dsl.unlocks import counted_names, depths, kinds_of, named, unlock_events, uses_unlocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dsl.event import Event
     from dsl.filters import Test
@@ -52,8 +54,8 @@ class Stage:
         self.operations = tuple(operations)
         self._said = said
         judges = [each for each in operations if isinstance(each, Judge)]
-        self._names = frozenset[str]().union(*(judge.counts for judge in judges))
-        self._heard = heard([judge.hears_unlock for judge in judges])
+        self._names = frozenset[str]().union(*(judge.unlocks.names for judge in judges))
+        self._heard = heard([judge.unlocks.hears for judge in judges])
         self._acts = [_at_unlock(each) for each in operations if UNLOCKS in each.types]
 
     def steps(self, event_type: str) -> tuple[Step, ...]:
@@ -75,14 +77,16 @@ def _at_unlock(operation: Operation) -> AtUnlock:
     step = operation.stepper(UNLOCKS)
     if not isinstance(operation, Judge):
         return lambda state, unlock, event: step(state, unlock)
-    hears = operation.hears_unlock
+    hears = operation.unlocks.hears
     return lambda state, unlock, event: step(state, event) if hears(state, unlock) else None
 
 
 class Stages:
     """All stages of a plan behind that of plain achievements."""
 
-    def __init__(self, stages: Sequence[Sequence[Operation]], achievements: Mapping[str, Sequence[Achievement]]) -> None:
+    def __init__(
+        self, stages: Sequence[Sequence[Operation]], achievements: Mapping[str, Sequence[Achievement]]
+    ) -> None:
         said: Said = {
             (kind.achievement, kind.tier, kind.version): kind.fields
             for versions in achievements.values()
@@ -140,13 +144,80 @@ class Stages:
 def _take(acts: Sequence[Act], state: State, event: Event, grants: list[Grant], earned: set[int]) -> None:
     """Do what is done at a moment, in order."""
     for step, if_earned, slot in acts:
-        if if_earned is None or not if_earned.isdisjoint(earned):
-            if more := step(state, event):
-                grants += more
-                earned.add(slot)
+        if (if_earned is None or not if_earned.isdisjoint(earned)) and (more := step(state, event)):
+            grants += more
+            earned.add(slot)
 
 
-# -- what is heard -----------------------------------------------------------------------------------------------------
+# -- what is heard, and from where ----------------------------------------------------------------------------------
+
+
+class Hearing(NamedTuple):
+    """What a version hears of unlocks: of which achievements they are, and the tests one of which they pass."""
+
+    names: frozenset[str] = frozenset()
+    tests: tuple[Test | None, ...] = ()
+
+
+class Hearings:
+    """What the achievements of a plan hear of unlocks, found while they are built, one after the other."""
+
+    def __init__(self, achievements: Mapping[str, tuple[Achievement, ...]], memory: Memory) -> None:
+        self._achievements = achievements
+        self._memory = memory
+        self._depths = depths(achievements)
+        self._known: dict[str, Hearing] = {}
+        self._sources: dict[str, frozenset[str]] = {}
+        """By achievement, where some count unlocks: the event types at which it can be earned."""
+
+    def ordered(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+        """Yield achievements, given so that each follows those that it asks for, with their depth: plain ones first."""
+        yield from ((name, self._depth(name)) for name in sorted(names, key=self._depth))
+
+    def _depth(self, name: str) -> int:
+        return self._depths.get(name, 0)
+
+    def begin(self, name: str) -> list[Hearing]:
+        """Return what each version of an achievement hears, before it is built."""
+        versions = self._achievements[name]
+        if name not in self._depths:
+            self._memory.unlocks = Unlocks()
+            return [Hearing()] * len(versions)
+        self._memory.unlocks = self._unlocks(versions)
+        return [self._hearing_of(version) for version in versions]
+
+    def end(self, name: str, hearing: Sequence[Hearing]) -> None:
+        """Note what an achievement hears that has been built."""
+        if not self._depths:
+            return
+        self._known[name] = _together(hearing)
+        self._sources[name] = (self._memory.hears[name] - {UNLOCKS}) | self._memory.unlocks.sources
+
+    def terms(self, hearing: Hearing) -> OfUnlocks | None:
+        """Return what a judge has to know of it."""
+        counted, sources = self._memory.unlocks
+        return OfUnlocks(hearing.names, heard(hearing.tests), counted, sources) if hearing.tests else None
+
+    def _hearing_of(self, version: Achievement) -> Hearing:
+        """Return what a version hears: what it counts, and what the achievements hear that it names."""
+        found = [self._known[other] for other in sorted(named(version)) if other in self._known]
+        if uses_unlocks(version):
+            whens = [judged(version, when) for when in whens_of(version)]
+            tests = tuple(test for when in whens for test in tests_of(self._memory, when))
+            found.append(Hearing(counted_names(version), tests))
+        return _together(found)
+
+    def _unlocks(self, versions: Sequence[Achievement]) -> Unlocks:
+        """Return the rulings whose unlocks an achievement counts in any version, and what may earn what it asks for."""
+        counted = frozenset[str]().union(*map(counted_names, versions)) & self._memory.slots.keys()
+        asked = counted.union(*map(named, versions)) & self._sources.keys()
+        slots = frozenset(slot for name in counted for slot in self._memory.slots[name].values())
+        return Unlocks(slots, frozenset[str]().union(*(self._sources[name] for name in asked)))
+
+
+def _together(found: Sequence[Hearing]) -> Hearing:
+    names = frozenset[str]().union(*(each.names for each in found))
+    return Hearing(names, tuple(test for each in found for test in each.tests))
 
 
 def tests_of(memory: Memory, tree: Condition) -> Iterator[Test | None]:

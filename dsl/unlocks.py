@@ -1,9 +1,9 @@
 """Unlocks as events: what the unlocks of each achievement say, and which of them a pattern over `unlocks` counts.
 
-An achievement is *plain* if in no version it uses `unlocks`, directly or through `after` or `unlocked`. A pattern counts
-the plain achievements that its filter may match, and of the others those that the filter names outright; so each comes
-after all that it counts. An unlock stands right behind the event that earned it: its place is that of the event, with a
-number behind the id, in the order of achievement, tier and occurrence.
+An achievement is *plain* if in no version it uses `unlocks`, directly or through `after` or `unlocked`. A pattern
+counts the plain achievements that its filter may match, and of the others those that the filter names outright; so each
+comes after all that it counts. An unlock stands right behind the event that earned it: its place is that of the event,
+with achievement, tier and occurrence behind the id.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from dsl.types import FieldType, Value
 from dsl.values import canonical_text, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dsl.filters import Getter
     from dsl.progress import Grant
     from dsl.syntax import Achievement, Alternative, Condition, Pattern, Predicate, Reward
     from dsl.types import Json
 
+    Said = Mapping[tuple[str, str | None, int], Mapping[str, Value]]
+    """By achievement, tier and version: what unlocks say beside their occurrence."""
     Versions = Mapping[str, Sequence[Achievement]]
 
 OCCURRENCE: Final = "occurrence"
@@ -90,7 +92,7 @@ def _in_words(value: Json) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
-def unlock_events(event: Event, grants: Sequence[Grant], said: Mapping[tuple[str, str | None, int], Mapping[str, Value]]) -> Iterator[Event]:
+def unlock_events(event: Event, grants: Iterable[Grant], said: Said) -> Iterator[Event]:
     """Yield the unlocks that an event has earned, as events right behind it, in their order."""
     for grant in sorted(grants, key=lambda grant: (grant.achievement, grant.tier or "", grant.occurrence or "")):
         fields = dict(said[grant.achievement, grant.tier, grant.version])
@@ -237,7 +239,7 @@ def candidates(where: Predicate | None, field: str) -> frozenset[str] | None:
             return frozenset(each.value for each in values if isinstance(each, Literal) and isinstance(each.value, str))
         case And(parts=parts):
             known = [each for part in parts if (each := candidates(part, field)) is not None]
-            return frozenset.intersection(*known) if known else None
+            return known[0].intersection(*known) if known else None
         case _:
             return None
 
@@ -304,7 +306,7 @@ class Giver:
         def change(pattern: Pattern) -> Pattern:
             if all(one.event.text != UNLOCKS for one in pattern.alternatives):
                 return pattern
-            return replace_alternatives(pattern, lambda one: self._counted(depth, scope, filter_of(pattern, one), reads))
+            return with_counts(pattern, lambda one: self._counted(depth, scope, filter_of(pattern, one), reads))
 
         return with_patterns(version, change)
 
@@ -361,7 +363,7 @@ def equal(versions: Sequence[Achievement], field: str) -> bool:
     return all(len(values) == 1 for values in said.values())
 
 
-def replace_alternatives(pattern: Pattern, count: Callable[[Alternative], Counted]) -> Pattern:
+def with_counts(pattern: Pattern, count: Callable[[Alternative], Counted]) -> Pattern:
     """Return a pattern whose alternatives over `unlocks` know what they count."""
     return msgspec.structs.replace(
         pattern,
@@ -390,7 +392,9 @@ def _text(found: Sequence[tuple[Kind, bool | None]], reads: frozenset[str]) -> s
 
 def _said(value: Value) -> str:
     """Return a value with its type, as text: the number 1 is not the string "1"."""
-    return f"{'string' if isinstance(value, str) else 'bool' if isinstance(value, bool) else 'number'} {value_text(value)}"
+    return (
+        f"{'string' if isinstance(value, str) else 'bool' if isinstance(value, bool) else 'number'} {value_text(value)}"
+    )
 
 
 def _fields(found: Sequence[tuple[Kind, bool | None]]) -> dict[str, CountedField]:

@@ -166,4 +166,3 @@ def check_names(files: Sequence[File]) -> list[Diagnostic]:
 def _reserved(span: Span, report: Report) -> None:
     hint = "give the event another name, such as achievement.unlocked, here and where it is produced"
     report.error("ACH433", span, "`unlocks` are the unlocks of the subject itself, and no event can be called so", hint)
-

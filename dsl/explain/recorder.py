@@ -112,7 +112,7 @@ class Recorder:
             found.append(Did("", "other", "does not count, but the condition holds from here on"))
         if earning_id(event.id) == self.aim.event and not self._earned_already(event):
             self._aimed(state, now)
-            if not found and (not self.judge.counts or self._holds(state, now)):
+            if not found and (not self.judge.unlocks.names or self._holds(state, now)):
                 found.append(Did("", "other", "meets the last requirement outside the `when`"))
         if found and event.id:
             if is_unlock(event):

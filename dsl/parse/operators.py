@@ -458,7 +458,9 @@ def fields(args: Arguments, name: str) -> tuple[Name, ...]:
         _wrong_value(argument, f"one field, or 2 to {MOST_FIELDS} of them in brackets")
         return ()
     names = [
-        item.name for item in items if isinstance(item, RawEvent) and item.where is None and _is_field("by", item.name.text)
+        item.name
+        for item in items
+        if isinstance(item, RawEvent) and item.where is None and _is_field("by", item.name.text)
     ]
     if len(names) < len(items):
         _wrong_value(argument, "names of fields in the brackets", "write by=[course_id, lesson_id]")

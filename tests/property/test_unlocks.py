@@ -36,14 +36,14 @@ def compiled(text: str) -> Program:
     return rules.program
 
 
-@thorough(40)
+@thorough(14)
 @given(counted_unlocks.scenarios())
 def test_the_fold_grants_what_the_reference_grants(scenario: Scenario) -> None:
     outcome = run(compiled(scenario.text), scenario.events)
     assert unlocks(outcome) == unlocks_by_definition(evaluator.outcome(read(scenario.text), scenario.events))
 
 
-@thorough(25)
+@thorough(9)
 @given(counted_unlocks.scenarios())
 def test_progress_is_that_of_the_reference(scenario: Scenario) -> None:
     program = compiled(scenario.text)
@@ -58,7 +58,7 @@ def test_progress_is_that_of_the_reference(scenario: Scenario) -> None:
             assert (goal, shown(progress)) == (goal, (measure.fraction, measure.current, measure.target))
 
 
-@thorough(25)
+@thorough(9)
 @given(counted_unlocks.scenarios(), st.integers(0, 2**32), st.integers(1, 7))
 def test_order_copies_batches_and_restarts_do_not_show(scenario: Scenario, seed: int, size: int) -> None:
     program, dice = compiled(scenario.text), Random(seed)  # noqa: S311 - no secret
@@ -77,14 +77,14 @@ def test_order_copies_batches_and_restarts_do_not_show(scenario: Scenario, seed:
     assert digest(program, expected.unlocks, arrival.states) == digest(program, expected.unlocks, expected.states)
 
 
-@thorough(25)
+@thorough(9)
 @given(counted_unlocks.scenarios(), st.integers(0, 2**32))
 def test_what_is_absorbed_is_as_if_it_had_come_in_order(scenario: Scenario, seed: int) -> None:
     dice = Random(seed)  # noqa: S311 - no secret
     arrive(compiled(scenario.text), shuffled(dice, scenario.events))
 
 
-@thorough(40)
+@thorough(20)
 @given(counted_unlocks.scenarios(), st.integers(0, 2**32))
 def test_no_late_event_takes_back_a_final_grant(scenario: Scenario, seed: int) -> None:
     rules = build([("drawn.ach", scenario.text.encode())])

@@ -60,7 +60,11 @@ def _chance(draw: DrawFn, percent: int) -> bool:
 def _reward(draw: DrawFn, percent: int = 85) -> str:
     xp = _pick(draw, ("5", "10", "10", "25", "0.5", "1"))
     kind = _pick(draw, ("gold", "tin"))
-    return f'reward {{ xp: {xp}, kind: "{kind}", worth: {_pick(draw, ("1", "2", "-1"))} }}' if _chance(draw, percent) else ""
+    return (
+        f'reward {{ xp: {xp}, kind: "{kind}", worth: {_pick(draw, ("1", "2", "-1"))} }}'
+        if _chance(draw, percent)
+        else ""
+    )
 
 
 @st.composite
@@ -103,7 +107,10 @@ def _filters(draw: DrawFn, told: Told, deep: Sequence[str]) -> str:
         f'achievement in ["{_pick(draw, told.names)}", "{_pick(draw, told.names)}"]',
     ]
     if deep:
-        choices += [f'achievement = "{_pick(draw, deep)}"', f'achievement in ["{_pick(draw, deep)}", "{_pick(draw, told.names)}"]'] * 3
+        choices += [
+            f'achievement = "{_pick(draw, deep)}"',
+            f'achievement in ["{_pick(draw, deep)}", "{_pick(draw, told.names)}"]',
+        ] * 3
     one, two = _pick(draw, choices), _pick(draw, choices)
     return _pick(draw, (one, one, one, f"{one} and {two}", f"{one} or {two}", f"not ({one})"))
 
@@ -128,46 +135,57 @@ def _mods(draw: DrawFn, told: Told, deep: Sequence[str], *, spans: bool = True) 
     return "".join(f", {mod}" for mod in mods)
 
 
+KINDS: Final = ("count", "count", "distinct", "number", "number", "signed", "streak", "sequence", "by", "units")
+
+
 @st.composite
 def _conditions(draw: DrawFn, told: Told, deep: Sequence[str], depth: int = 1, *, spanned: bool = False) -> str:
-    kinds = ["count"] * 3 + ["distinct", "sum", "sum", "max", "min", "streak", "sequence", "signed", "by", "units", "runs"]
-    kind = draw(st.sampled_from([*kinds, *(["all"] * 3 if depth else []), *(["unlocked"] if told.targets else [])]))
-    mods, pattern = draw(_mods(told, deep)), draw(_patterns(told, deep))
+    kind = draw(st.sampled_from([*KINDS, *(["all"] * 3 if depth else []), *(["unlocked"] if told.targets else [])]))
+    if kind == "all":
+        return draw(_compositions(told, deep, depth, spanned=spanned))
+    if kind == "unlocked":
+        return f"unlocked({_pick(draw, told.targets)})"
+    if kind == "signed" and not spanned:
+        own = draw(_patterns(told, deep, events=False))
+        return f"sum(event={own}, of=reward.worth, >= {draw(st.integers(0, 3))})"
+    mods = draw(_mods(told, deep))
+    return draw((_numbers if kind in ("distinct", "number") else _orders)(kind, mods, told, deep))
+
+
+@st.composite
+def _compositions(draw: DrawFn, told: Told, deep: Sequence[str], depth: int, *, spanned: bool) -> str:
+    mods = draw(_mods(told, deep))
+    inner = _conditions(told, deep, depth - 1, spanned=spanned or bool(mods))
+    parts = draw(st.lists(inner, min_size=2, max_size=2))
+    parts += [_pick(draw, ("count(event=a, >= 2)", "count(event=c.d, >= 1)"))] if _chance(draw, 30) else []
+    return f"{_pick(draw, ('all', 'any'))}({', '.join(parts)}{mods})"
+
+
+@st.composite
+def _numbers(draw: DrawFn, kind: str, mods: str, told: Told, deep: Sequence[str]) -> str:
     own = draw(_patterns(told, deep, events=False))
-    bound = f">= {draw(st.integers(1, 3))}"
-    if kind == "signed" and spanned:
-        kind = "sum"
+    if kind == "distinct":
+        field = _pick(draw, ("achievement", "tier", "family", "occurrence", "reward.kind", "at.date"))
+        return f"count(event={own}, distinct={field}, >= {draw(st.integers(1, 2))}{mods})"
+    operator, bound = draw(st.sampled_from((("sum", ">= 1"), ("sum", ">= 25"), ("max", ">= 10"), ("min", "<= 5"))))
+    return f"{operator}(event={own}, of=reward.xp, {bound}{mods})"
+
+
+@st.composite
+def _orders(draw: DrawFn, kind: str, mods: str, told: Told, deep: Sequence[str]) -> str:
+    pattern, few = draw(_patterns(told, deep)), f">= {draw(st.integers(1, 2))}"
     match kind:
-        case "distinct":
-            field = _pick(draw, ("achievement", "tier", "family", "occurrence", "reward.kind", "at.date"))
-            return f"count(event={own}, distinct={field}, >= {draw(st.integers(1, 2))}{mods})"
-        case "sum":
-            return f"sum(event={own}, of=reward.xp, >= {draw(st.sampled_from((1, 10, 25, 40)))}{mods})"
-        case "signed":
-            return f"sum(event={own}, of=reward.worth, >= {draw(st.integers(0, 3))})"
-        case "max" | "min":
-            return f"{kind}(event={own}, of=reward.xp, {'>= 10' if kind == 'max' else '<= 5'}{mods})"
         case "streak":
-            tz = _pick(draw, ZONES)
-            return f"streak(event={pattern}, per={_pick(draw, ('day', 'hour'))}, >= {draw(st.integers(1, 2))}, tz={tz})"
+            return f"streak(event={pattern}, per={_pick(draw, ('day', 'hour'))}, {few}, tz={_pick(draw, ZONES)})"
         case "sequence":
-            steps = ", ".join(draw(st.lists(_patterns(told, deep), min_size=2, max_size=3)))
-            return f"sequence([{steps}]{mods})"
+            return f"sequence([{', '.join(draw(st.lists(_patterns(told, deep), min_size=2, max_size=3)))}]{mods})"
         case "by":
-            field = _pick(draw, ("family", "achievement", "tier"))
-            return f"count(by={field}, count(event={own}, >= {draw(st.integers(1, 2))}), >= {draw(st.integers(1, 2))}{mods})"
-        case "units" | "runs":
-            name = "count" if kind == "units" else "streak"
-            return f"{name}(per=day, count(event={pattern}, {bound}), >= {draw(st.integers(1, 2))})"
-        case "all":
-            spans = spanned or bool(mods)
-            parts = draw(st.lists(_conditions(told, deep, depth - 1, spanned=spans), min_size=2, max_size=2))
-            parts += [_pick(draw, ("count(event=a, >= 2)", "count(event=c.d, >= 1)"))] if _chance(draw, 30) else []
-            return f"{_pick(draw, ('all', 'any'))}({', '.join(parts)}{mods})"
-        case "unlocked":
-            return f"unlocked({_pick(draw, told.targets)})"
+            field, own = _pick(draw, ("family", "achievement", "tier")), draw(_patterns(told, deep, events=False))
+            return f"count(by={field}, count(event={own}, {few}), >= {draw(st.integers(1, 2))}{mods})"
+        case "units":
+            return f"{_pick(draw, ('count', 'streak'))}(per=day, count(event={pattern}, {few}), >= 1)"
         case _:
-            return f"count(event={pattern}, {bound}{mods})"
+            return f"count(event={pattern}, >= {draw(st.integers(1, 3))}{mods})"
 
 
 @st.composite
@@ -180,7 +198,17 @@ def _deep(draw: DrawFn, name: str, scope: str, anchor: int, told: Told, deep: Se
         lines.append("for level >= 1")
     if _chance(draw, 10):
         lines.append(f"active {written(anchor)} ..")
-    heads = draw(st.sampled_from((("",), ("",), ("",), ("", f" version 2 from {written(anchor)}"), ("", f" version 2 from {written(anchor + HOUR)} fresh"))))
+    heads = draw(
+        st.sampled_from(
+            (
+                ("",),
+                ("",),
+                ("",),
+                ("", f" version 2 from {written(anchor)}"),
+                ("", f" version 2 from {written(anchor + HOUR)} fresh"),
+            )
+        )
+    )
     texts: list[str] = []
     for head in heads:
         if repeat.startswith("repeat by"):
@@ -222,4 +250,3 @@ def scenarios(draw: DrawFn) -> Scenario:
     """Draw rules over unlocks and a stream that share their edges."""
     anchor = draw(st.sampled_from(strategies.ANCHORS))
     return Scenario(draw(rule_files(anchor)), draw(strategies.streams(anchor)))
-

@@ -391,10 +391,12 @@ def _total(condition: syntax.Sum, moment: Prefix, unless: syntax.Pattern | None)
 
 def is_signed(rules: Ruleset, condition: syntax.Sum) -> bool:
     """Return whether the summed field may be negative in one of the events."""
-    name, declared = condition.of.text, [one for one in condition.event.alternatives if one.event.text != UNLOCKS]
-    lows = [rules.events[one.event.text].fields[name].low for one in declared]
-    given = (values_of(rules, condition.event, one, name) for one in condition.event.alternatives if one not in declared)
-    return any(low is None or low < 0 for low in lows) or any(as_number(value) < 0 for each in given for value in each)
+    name, alternatives = condition.of.text, condition.event.alternatives
+    lows = [rules.events[one.event.text].fields[name].low for one in alternatives if one.event.text != UNLOCKS]
+    given = [values_of(rules, condition.event, one, name) for one in alternatives if one.event.text == UNLOCKS]
+    return any(low is None or low < 0 for low in lows) or any(
+        as_number(each) < 0 for values in given for each in values
+    )
 
 
 def best_of_steps(condition: syntax.Sequence, prefix: Prefix) -> list[Position | None]:

@@ -144,9 +144,12 @@ class Timeline:
         known = list(zip(self.events, self.traits, strict=True))
         for event in more:
             before = [(each, traits) for each, traits in known if position(each) < position(event)]
-            last, traits = before[-1] if before else (None, {})
-            same = last is not None and (last.at, last.id) == (event.at, event.id.partition("\0")[0])
-            known.append((event, traits if same or self.subject.scope == "user" else {}))
+            after: Mapping[str, Value] = {}
+            if before:
+                last, traits = before[-1]
+                same = (last.at, last.id) == (event.at, event.id.partition("\0")[0])
+                after = traits if same or self.subject.scope == "user" else after
+            known.append((event, after))
         known.sort(key=lambda pair: position(pair[0]))
         return Timeline(self.subject, [event for event, _ in known], self.copies, [traits for _, traits in known])
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.reference.ruleset import Ruleset
     from tests.reference.timeline import Timeline
 
+
 def whens_of(version: syntax.Achievement) -> list[syntax.Condition]:
     """Return the conditions of a version."""
     return [version.when] if version.when is not None else [tier.when for tier in version.tiers]
@@ -69,9 +70,9 @@ def is_plain(rules: Ruleset, name: str) -> bool:
 
 def outright_in(version: syntax.Achievement) -> set[str]:
     """Return the achievements that filters over `unlocks` name outright in a version."""
-    found = ((pattern, one) for when in whens_of(version) for pattern, _ in zoned_patterns(when) for one in pattern.alternatives)
-    names = (named_outright(one.where) | named_outright(pattern.where) for pattern, one in found if one.event.text == UNLOCKS)
-    return set[str]().union(*names)
+    patterns = (pattern for when in whens_of(version) for pattern, _ in zoned_patterns(when))
+    found = ((pattern, one) for pattern in patterns for one in pattern.alternatives if one.event.text == UNLOCKS)
+    return set[str]().union(*(named_outright(one.where) | named_outright(pattern.where) for pattern, one in found))
 
 
 def reward_of(version: syntax.Achievement, tier: str | None) -> Mapping[str, Json]:

@@ -98,7 +98,7 @@ def sees(version: syntax.Achievement, event: Event) -> bool:
 
 
 def dependencies_first(rules: Ruleset) -> list[str]:
-    """Return the names of the achievements, each after those that it names; plain ones before all that count unlocks."""
+    """Return the names of the achievements, each after those that it names; plain ones before those that are not."""
     order: list[str] = []
 
     def visit(name: str) -> None:
