@@ -106,7 +106,7 @@ class Terms(msgspec.Struct, frozen=True):
     heard: Condition | None = None
     """What tells whether an event was heard, where the condition holds before the first one and there is a moment."""
     unlocks: OfUnlocks | None = None
-    """What is heard of unlocks."""
+    """The unlocks that count for it."""
 
 
 class Judge:

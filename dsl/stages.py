@@ -153,7 +153,7 @@ def _take(acts: Sequence[Act], state: State, event: Event, grants: list[Grant], 
 
 
 class Hearing(NamedTuple):
-    """What a version hears of unlocks: of which achievements they are, and the tests one of which they pass."""
+    """What a version hears of unlocks: those of some achievements that pass one of some tests."""
 
     names: frozenset[str] = frozenset()
     tests: tuple[Test | None, ...] = ()

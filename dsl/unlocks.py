@@ -231,7 +231,7 @@ def named_outright(where: Predicate | None) -> Iterator[tuple[str, Literal]]:
 
 
 def candidates(where: Predicate | None, field: str) -> frozenset[str] | None:
-    """Return the values of a field outside of which a filter is false, None where it does not say."""
+    """Return the only values of a field that may pass a filter, None where it does not say."""
     match where:
         case Compare(left=Ref(name=name), op="=", right=Literal(value=str(value))) if name == field:
             return frozenset({value})

@@ -58,7 +58,7 @@ def fields_of(one: Alternative) -> dict[str, Field]:
 
 
 def _wider(one: Field, other: Field | None) -> Field:
-    """Return a field of which both are special cases, as far as there is one."""
+    """Return one field that takes the values of both, as far as there is one."""
     if other is None or (one.type, one.low) == (other.type, other.low):
         return one
     low = None if one.low is None or other.low is None else min(one.low, other.low)

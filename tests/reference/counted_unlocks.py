@@ -42,7 +42,7 @@ REPEATS: Final = ("", "", "repeat each", "repeat every day", "repeat every hour 
 ASIDES: Final = ("", "", "for level >= 1", "settle 1h", "active {anchor} ..")
 
 
-class Told(NamedTuple):
+class Known(NamedTuple):
     """What has been declared so far: names, and what `unlocked` and `after` may name."""
 
     names: tuple[str, ...]
@@ -68,11 +68,11 @@ def _reward(draw: DrawFn, percent: int = 85) -> str:
 
 
 @st.composite
-def _plain(draw: DrawFn, name: str, scope: str, anchor: int, told: Told) -> str:
+def _plain(draw: DrawFn, name: str, scope: str, anchor: int, known: Known) -> str:
     repeat = _pick(draw, REPEATS)
     family = _pick(draw, ("", "family red", "family blue"))
     lines = [f"scope {scope}" if scope != "user" else "", repeat, family]
-    after = f"after {_pick(draw, told.targets)}" if told.targets and _chance(draw, 20) else ""
+    after = f"after {_pick(draw, known.targets)}" if known.targets and _chance(draw, 20) else ""
     aside = _pick(draw, ASIDES).format(anchor=written(anchor)) if scope == "user" else ""
     tiers = _chance(draw, 25)
     heads = draw(st.sampled_from((("",), ("",), ("", f" version 2 from {written(anchor)}"))))
@@ -88,7 +88,7 @@ def _plain(draw: DrawFn, name: str, scope: str, anchor: int, told: Told) -> str:
 
 
 @st.composite
-def _filters(draw: DrawFn, told: Told, deep: Sequence[str]) -> str:
+def _filters(draw: DrawFn, known: Known, deep: Sequence[str]) -> str:
     """Draw a filter over unlocks; it names what is not plain outright, or sees none of it."""
     choices = [
         'family = "red"',
@@ -102,36 +102,36 @@ def _filters(draw: DrawFn, told: Told, deep: Sequence[str]) -> str:
         'occurrence = "1"',
         'occurrence > "2026-05"',
         "at.hour >= 12",
-        f'achievement != "{_pick(draw, told.names)}"',
-        f'achievement = "{_pick(draw, told.names)}"',
-        f'achievement in ["{_pick(draw, told.names)}", "{_pick(draw, told.names)}"]',
+        f'achievement != "{_pick(draw, known.names)}"',
+        f'achievement = "{_pick(draw, known.names)}"',
+        f'achievement in ["{_pick(draw, known.names)}", "{_pick(draw, known.names)}"]',
     ]
     if deep:
         choices += [
             f'achievement = "{_pick(draw, deep)}"',
-            f'achievement in ["{_pick(draw, deep)}", "{_pick(draw, told.names)}"]',
+            f'achievement in ["{_pick(draw, deep)}", "{_pick(draw, known.names)}"]',
         ] * 3
     one, two = _pick(draw, choices), _pick(draw, choices)
     return _pick(draw, (one, one, one, f"{one} and {two}", f"{one} or {two}", f"not ({one})"))
 
 
 @st.composite
-def _patterns(draw: DrawFn, told: Told, deep: Sequence[str], *, events: bool = True) -> str:
-    one = "unlocks" if _chance(draw, 35) else f"unlocks where {draw(_filters(told, deep))}"
+def _patterns(draw: DrawFn, known: Known, deep: Sequence[str], *, events: bool = True) -> str:
+    one = "unlocks" if _chance(draw, 35) else f"unlocks where {draw(_filters(known, deep))}"
     if not events or _chance(draw, 75):
         return one
     return f"[{one}, {_pick(draw, ('a', 'c.d', 'a where n > 1', 'unlocks'))}]"
 
 
 @st.composite
-def _mods(draw: DrawFn, told: Told, deep: Sequence[str], *, spans: bool = True) -> str:
+def _mods(draw: DrawFn, known: Known, deep: Sequence[str], *, spans: bool = True) -> str:
     mods: list[str] = []
     if spans and _chance(draw, 20):
         mods.append(f"within={_pick(draw, ('10m', '1h', '1d', '2d'))}")
     if spans and _chance(draw, 15):
         mods.append(f"per={_pick(draw, ('day', 'hour', 'week'))}, tz={_pick(draw, ZONES)}")
     if _chance(draw, 15):
-        mods.append(f"unless={_pick(draw, ('c.d', 'b', draw(_patterns(told, deep))))}")
+        mods.append(f"unless={_pick(draw, ('c.d', 'b', draw(_patterns(known, deep))))}")
     return "".join(f", {mod}" for mod in mods)
 
 
@@ -139,31 +139,31 @@ KINDS: Final = ("count", "count", "distinct", "number", "number", "signed", "str
 
 
 @st.composite
-def _conditions(draw: DrawFn, told: Told, deep: Sequence[str], depth: int = 1, *, spanned: bool = False) -> str:
-    kind = draw(st.sampled_from([*KINDS, *(["all"] * 3 if depth else []), *(["unlocked"] if told.targets else [])]))
+def _conditions(draw: DrawFn, known: Known, deep: Sequence[str], depth: int = 1, *, spanned: bool = False) -> str:
+    kind = draw(st.sampled_from([*KINDS, *(["all"] * 3 if depth else []), *(["unlocked"] if known.targets else [])]))
     if kind == "all":
-        return draw(_compositions(told, deep, depth, spanned=spanned))
+        return draw(_compositions(known, deep, depth, spanned=spanned))
     if kind == "unlocked":
-        return f"unlocked({_pick(draw, told.targets)})"
+        return f"unlocked({_pick(draw, known.targets)})"
     if kind == "signed" and not spanned:
-        own = draw(_patterns(told, deep, events=False))
+        own = draw(_patterns(known, deep, events=False))
         return f"sum(event={own}, of=reward.worth, >= {draw(st.integers(0, 3))})"
-    mods = draw(_mods(told, deep))
-    return draw((_numbers if kind in ("distinct", "number") else _orders)(kind, mods, told, deep))
+    mods = draw(_mods(known, deep))
+    return draw((_numbers if kind in ("distinct", "number") else _orders)(kind, mods, known, deep))
 
 
 @st.composite
-def _compositions(draw: DrawFn, told: Told, deep: Sequence[str], depth: int, *, spanned: bool) -> str:
-    mods = draw(_mods(told, deep))
-    inner = _conditions(told, deep, depth - 1, spanned=spanned or bool(mods))
+def _compositions(draw: DrawFn, known: Known, deep: Sequence[str], depth: int, *, spanned: bool) -> str:
+    mods = draw(_mods(known, deep))
+    inner = _conditions(known, deep, depth - 1, spanned=spanned or bool(mods))
     parts = draw(st.lists(inner, min_size=2, max_size=2))
     parts += [_pick(draw, ("count(event=a, >= 2)", "count(event=c.d, >= 1)"))] if _chance(draw, 30) else []
     return f"{_pick(draw, ('all', 'any'))}({', '.join(parts)}{mods})"
 
 
 @st.composite
-def _numbers(draw: DrawFn, kind: str, mods: str, told: Told, deep: Sequence[str]) -> str:
-    own = draw(_patterns(told, deep, events=False))
+def _numbers(draw: DrawFn, kind: str, mods: str, known: Known, deep: Sequence[str]) -> str:
+    own = draw(_patterns(known, deep, events=False))
     if kind == "distinct":
         field = _pick(draw, ("achievement", "tier", "family", "occurrence", "reward.kind", "at.date"))
         return f"count(event={own}, distinct={field}, >= {draw(st.integers(1, 2))}{mods})"
@@ -172,15 +172,15 @@ def _numbers(draw: DrawFn, kind: str, mods: str, told: Told, deep: Sequence[str]
 
 
 @st.composite
-def _orders(draw: DrawFn, kind: str, mods: str, told: Told, deep: Sequence[str]) -> str:
-    pattern, few = draw(_patterns(told, deep)), f">= {draw(st.integers(1, 2))}"
+def _orders(draw: DrawFn, kind: str, mods: str, known: Known, deep: Sequence[str]) -> str:
+    pattern, few = draw(_patterns(known, deep)), f">= {draw(st.integers(1, 2))}"
     match kind:
         case "streak":
             return f"streak(event={pattern}, per={_pick(draw, ('day', 'hour'))}, {few}, tz={_pick(draw, ZONES)})"
         case "sequence":
-            return f"sequence([{', '.join(draw(st.lists(_patterns(told, deep), min_size=2, max_size=3)))}]{mods})"
+            return f"sequence([{', '.join(draw(st.lists(_patterns(known, deep), min_size=2, max_size=3)))}]{mods})"
         case "by":
-            field, own = _pick(draw, ("family", "achievement", "tier")), draw(_patterns(told, deep, events=False))
+            field, own = _pick(draw, ("family", "achievement", "tier")), draw(_patterns(known, deep, events=False))
             return f"count(by={field}, count(event={own}, {few}), >= {draw(st.integers(1, 2))}{mods})"
         case "units":
             return f"{_pick(draw, ('count', 'streak'))}(per=day, count(event={pattern}, {few}), >= 1)"
@@ -189,11 +189,11 @@ def _orders(draw: DrawFn, kind: str, mods: str, told: Told, deep: Sequence[str])
 
 
 @st.composite
-def _deep(draw: DrawFn, name: str, scope: str, anchor: int, told: Told, deep: Sequence[str]) -> str:
+def _deep(draw: DrawFn, name: str, scope: str, anchor: int, known: Known, deep: Sequence[str]) -> str:
     repeat = _pick(draw, ("", "", "", "repeat each", "repeat every day", "repeat by family", "repeat by achievement"))
     lines = [f"scope {scope}" if scope != "user" else "", repeat, _pick(draw, ("", "family red")), _reward(draw, 50)]
-    if told.targets and _chance(draw, 20):
-        lines.append(f"after {_pick(draw, told.targets)}")
+    if known.targets and _chance(draw, 20):
+        lines.append(f"after {_pick(draw, known.targets)}")
     if scope == "user" and _chance(draw, 10):
         lines.append("for level >= 1")
     if _chance(draw, 10):
@@ -212,10 +212,10 @@ def _deep(draw: DrawFn, name: str, scope: str, anchor: int, told: Told, deep: Se
     texts: list[str] = []
     for head in heads:
         if repeat.startswith("repeat by"):
-            own = draw(_patterns(told, deep, events=False))
+            own = draw(_patterns(known, deep, events=False))
             when = f"count(event={own}, >= {draw(st.integers(1, 2))})"
         else:
-            when = draw(_conditions(told, deep, spanned="every" in repeat))
+            when = draw(_conditions(known, deep, spanned="every" in repeat))
         texts.append(f"achievement {name}{head} {{ {' '.join(lines)} when {when} }}")
     return "\n".join(texts)
 
@@ -231,16 +231,16 @@ def _refused(text: str) -> bool:
 def rule_files(draw: DrawFn, anchor: int) -> str:
     """Draw a rule file: plain achievements, and some over their unlocks; without errors."""
     scope = draw(st.sampled_from(("user", "user", "user", "tenant", "team")))
-    texts, told = list[str](), Told((), ())
+    texts, known = list[str](), Known((), ())
     for name in PLAIN[: draw(st.integers(1, len(PLAIN)))]:
-        texts.append(draw(_plain(name, scope, anchor, told)))
-        told = Told((*told.names, name), (*told.targets, name))
+        texts.append(draw(_plain(name, scope, anchor, known)))
+        known = Known((*known.names, name), (*known.targets, name))
     deep: tuple[str, ...] = ()
     for name in DEEP[: draw(st.integers(1, len(DEEP)))]:
-        drawn = _deep(name, scope, anchor, told, deep)
+        drawn = _deep(name, scope, anchor, known, deep)
         text = draw(drawn.filter(lambda text: not _refused("\n".join([*texts, text]))))
         texts.append(text)
-        deep, told = (*deep, name), told._replace(targets=(*told.targets, name))
+        deep, known = (*deep, name), known._replace(targets=(*known.targets, name))
     order = draw(st.permutations(texts))
     return CONTRACT + "\n".join(order) + "\n"
 
