@@ -22,7 +22,7 @@ from dsl.check.filters import check_filter
 from dsl.check.groups import MOST_NESTED, check_one_value, check_units, most_groups
 from dsl.check.problems import a_type
 from dsl.check.roles import USER, check_role
-from dsl.check.unlocks import check_actor, check_field, check_pattern, fields_of
+from dsl.check.unlocks import check_actor, check_counted, check_field, check_pattern, fields_of
 from dsl.parse.operators import taken
 from dsl.schema import EventSchema
 from dsl.syntax import (
@@ -149,7 +149,11 @@ class Conditions:
             self.report.error("ACH410", node.of.span, message, hint)
 
     def _extreme(self, node: Extreme) -> None:
-        check_extreme(node, self._numbers(self.pattern(node.event), node.of), self.report)
+        known = self.pattern(node.event)
+        fields = self._numbers(known, node.of)
+        # What rewards are by now is no promise, as a lower bound of an event is.
+        if all(one.counts is None for one in known):
+            check_extreme(node, fields, self.report)
 
     def _streak(self, node: Streak) -> None:
         self.pattern(node.event)
@@ -263,6 +267,7 @@ class Conditions:
     def pattern(self, node: Pattern) -> list[Alternative]:
         """Check the events of a pattern and their filters; return the alternatives that are declared."""
         known: list[Alternative] = []
+        before = self.report.errors
         for one in node.alternatives:
             self.events.add(one.event.text)
             if one.counts is not None:
@@ -277,6 +282,8 @@ class Conditions:
                 check_filter(one.where, partial(self._ref, [one]), self.report)
         if node.where is not None:
             check_filter(node.where, partial(self._ref, known), self.report)
+        for one in known if self.report.errors == before else ():
+            check_counted(node, one, self.names, self.report)
         return known
 
     def schema(self, one: Alternative) -> EventSchema:
@@ -305,7 +312,7 @@ class Conditions:
         """
         events = list({one.event.text if one.counts is None else id(one): one for one in events}.values())
         for one in events:
-            if one.counts is not None and check_field(one, field, span, self.report) is None:
+            if one.counts is not None and check_field(one, field, span, self.names, self.report) is None:
                 return []
         schemas = [self.schema(one) for one in events]
         lacking = [schema for schema in schemas if field not in schema.fields]

@@ -15,7 +15,7 @@ from dsl.expressions import refs
 from dsl.schema import EventSchema, Field
 from dsl.syntax import EventDecl, TraitsDecl
 from dsl.types import FieldType
-from dsl.unlocks import Giver, candidates, filter_of, named_outright, patterns_of, uses_unlocks
+from dsl.unlocks import Giver, candidates, filter_of, kinds_of, named_outright, patterns_of, uses_unlocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -79,7 +79,6 @@ class Link(NamedTuple):
 def check_pattern(pattern: Pattern, one: Alternative, names: Names, report: Report) -> Iterator[Link]:
     """Check an alternative over `unlocks`; yield the achievements that it names."""
     where = filter_of(pattern, one)
-    before = report.errors
     if one.role is not None:
         report.error("ACH432", one.role.span, "an unlock is of one subject, and names no other", _OWN)
     for ref in () if where is None else refs(where):
@@ -92,10 +91,17 @@ def check_pattern(pattern: Pattern, one: Alternative, names: Names, report: Repo
             report.unknown("ACH204", "achievement", name, literal.span, names.achievements)
         else:
             yield Link(name, literal.span)
-    lost = names.lost_achievements or names.lost_families
-    if report.errors == before and one.counts is not None and not one.counts.names and not lost:
-        span = one.span if where is None else where.span
-        report.error("ACH431", span, "this counts the unlocks of no achievement", _hint(names, where, report))
+
+
+def check_counted(pattern: Pattern, one: Alternative, names: Names, report: Report) -> None:
+    """Report an alternative over `unlocks` that counts nothing, where all names in it are right."""
+    where = filter_of(pattern, one)
+    if one.counts is None or one.counts.names or names.lost_achievements or names.lost_families:
+        return
+    if any(name in names.achievements for name, _ in named_outright(where)):
+        return  # of another scope, or in a circle: that is reported elsewhere
+    span = one.span if where is None else where.span
+    report.error("ACH431", span, "this counts the unlocks of no achievement", _hint(names, where, report))
 
 
 def check_actor(known: Iterable[Alternative], name: Name, report: Report) -> None:
@@ -118,7 +124,7 @@ def _hint(names: Names, where: Predicate | None, report: Report) -> str:
     return 'of achievements that use `unlocks` themselves, it sees those that it names: achievement = "x"'
 
 
-def check_field(one: Alternative, name: str, span: Span, report: Report) -> Field | None:
+def check_field(one: Alternative, name: str, span: Span, names: Names, report: Report) -> Field | None:
     """Return a field of the unlocks that are counted; report it and return None where there is none of one type."""
     known = {} if one.counts is None else one.counts.fields
     field = known.get(name)
@@ -126,14 +132,12 @@ def check_field(one: Alternative, name: str, span: Span, report: Report) -> Fiel
         if name.startswith(REWARD):
             key = name.removeprefix(REWARD)
             message = f"no achievement that this counts has `{key}` in its reward"
-            hint = report.guess(name, known) or "write it in their rewards: reward { " + key + ": 50 }"
+            hint = report.guess(name, _rewards(names)) or "write it in their rewards: reward { " + key + ": 50 }"
         else:
             message = f"an unlock has no field `{name}`"
-            hint = report.guess(name, known)
             rewarded = REWARD + name
-            if rewarded in known:
-                hint = f"did you mean `{rewarded}`?"
-            hint = hint or f"fields of `unlocks` are {', '.join(UNLOCK_FIELDS)} and reward.KEY"
+            meant = f"did you mean `{rewarded}`?" if rewarded in _rewards(names) else report.guess(name, known)
+            hint = meant or f"fields of `unlocks` are {', '.join(UNLOCK_FIELDS)} and reward.KEY"
         report.error("ACH202", span, message, hint)
         return None
     if field.unlike is not None:
@@ -142,6 +146,12 @@ def check_field(one: Alternative, name: str, span: Span, report: Report) -> Fiel
         report.error("ACH305", span, f"`{key}` is not one kind of value in these rewards: {field.unlike}", hint)
         return None
     return Field(name=name, type=field.type, optional=name != "achievement", low=field.low)
+
+
+def _rewards(names: Names) -> set[str]:
+    """Return the fields that rewards give, of all achievements."""
+    kinds = (kind for versions in names.achievements.values() for kind in kinds_of([each.node for each in versions]))
+    return {name for kind in kinds for name in kind.fields if name.startswith(REWARD)}
 
 
 # -- the name ----------------------------------------------------------------------------------------------------------

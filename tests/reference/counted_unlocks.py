@@ -140,7 +140,7 @@ KINDS: Final = ("count", "count", "distinct", "number", "number", "signed", "str
 
 @st.composite
 def _conditions(draw: DrawFn, known: Known, deep: Sequence[str], depth: int = 1, *, spanned: bool = False) -> str:
-    kind = draw(st.sampled_from([*KINDS, *(["all"] * 3 if depth else []), *(["unlocked"] if known.targets else [])]))
+    kind = _pick(draw, (*KINDS, *(("all",) * 3 if depth else ()), *(("unlocked",) if known.targets else ())))
     if kind == "all":
         return draw(_compositions(known, deep, depth, spanned=spanned))
     if kind == "unlocked":
