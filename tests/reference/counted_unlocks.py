@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import DrawFn
 
+    from dsl.event import Event
+
 PLAIN: Final = ("p", "q", "r", "s2")
 DEEP: Final = ("b", "k", "t", "z")
 """Names on both sides of the plain ones in the order of names."""
@@ -230,6 +232,11 @@ def _refused(text: str) -> bool:
 @st.composite
 def rule_files(draw: DrawFn, anchor: int) -> str:
     """Draw a rule file: plain achievements, and some over their unlocks; without errors."""
+    return CONTRACT + "\n".join(draw(st.permutations(draw(_achievements(anchor))))) + "\n"
+
+
+@st.composite
+def _achievements(draw: DrawFn, anchor: int) -> list[str]:
     scope = draw(st.sampled_from(("user", "user", "user", "tenant", "team")))
     texts, known = list[str](), Known((), ())
     for name in PLAIN[: draw(st.integers(1, len(PLAIN)))]:
@@ -241,8 +248,7 @@ def rule_files(draw: DrawFn, anchor: int) -> str:
         text = draw(drawn.filter(lambda text: not _refused("\n".join([*texts, text]))))
         texts.append(text)
         deep, known = (*deep, name), known._replace(targets=(*known.targets, name))
-    order = draw(st.permutations(texts))
-    return CONTRACT + "\n".join(order) + "\n"
+    return texts
 
 
 @st.composite
@@ -250,3 +256,36 @@ def scenarios(draw: DrawFn) -> Scenario:
     """Draw rules over unlocks and a stream that share their edges."""
     anchor = draw(st.sampled_from(strategies.ANCHORS))
     return Scenario(draw(rule_files(anchor)), draw(strategies.streams(anchor)))
+
+
+class Change(NamedTuple):
+    """Rule files that follow each other, and a stream for all of them."""
+
+    texts: list[str]
+    events: list[Event]
+
+
+@st.composite
+def changes(draw: DrawFn) -> Change:
+    """Draw rules over unlocks that change: achievements come and go, rewards and families are others."""
+    anchor = draw(st.sampled_from(strategies.ANCHORS))
+    every = draw(_achievements(anchor))
+    texts = [every]
+    for _ in range(draw(st.integers(1, 2))):
+        edit = draw(st.sampled_from(("without", "reward", "family", "bound", "back")))
+        last = texts[-1]
+        place = draw(st.integers(0, len(last) - 1))
+        made = [*last]
+        if edit == "without":
+            del made[place]
+        elif edit == "back":
+            made = every
+        else:
+            made[place] = made[place].replace(*OTHERWISE[edit])
+        if made and not _refused("\n".join(made)):
+            texts.append(made)
+    events = draw(strategies.streams(anchor))
+    return Change([CONTRACT + "\n".join(text) + "\n" for text in texts], events)
+
+
+OTHERWISE: Final = {"reward": ("xp: 10", "xp: 25"), "family": ("family red", "family blue"), "bound": (">= 2", ">= 1")}
