@@ -127,6 +127,7 @@ ADVICE: Final = {
     "ACH525": "An `unless` that resets every group",
     "ACH526": "`repeat each` beside `by`",
     "ACH527": "Events counted where days are meant",
+    "ACH528": "A count of one unit where the title says several, or of several where it says one",
     "ACH543": "An element that a later version drops",
     "ACH544": "A span that may be negative",
     "ACH545": "A field that rules cannot see",

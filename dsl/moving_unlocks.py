@@ -80,7 +80,7 @@ def _of_version(version: Achievement) -> Iterator[Move]:
 
 
 def _is_number(when: Condition) -> bool:
-    return isinstance(when, Count) and when.distinct is None and not key_of(when)
+    return isinstance(when, Count) and not when.distinct and not key_of(when)
 
 
 def _of_part(part: Condition, achievements: Versions) -> Iterator[Move]:
@@ -98,8 +98,8 @@ def _of_part(part: Condition, achievements: Versions) -> Iterator[Move]:
             pass
     fields = list(key_of(part))
     match part:
-        case Count(distinct=name) if name is not None:
-            fields.append(name)
+        case Count(distinct=names):
+            fields += names
         case Sum(of=name) | Extreme(of=name):
             fields.append(name)
         case CountGroups(by=names):

@@ -214,10 +214,10 @@ NO_MODIFIERS = Modifiers()
 
 
 class Count(Node, frozen=True):
-    """`count(event=E, [distinct=FIELD,] CMP)`."""
+    """`count(event=E, [distinct=FIELD,] CMP)`; `distinct` has the fields whose values, or combinations, are counted."""
 
     event: Pattern
-    distinct: Name | None
+    distinct: tuple[Name, ...]
     cmp: Cmp
     mods: Modifiers = NO_MODIFIERS
 

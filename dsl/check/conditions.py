@@ -11,7 +11,7 @@ from dsl.check.bounds import (
     check_combine,
     check_distinct,
     check_extreme,
-    check_parts,
+    check_lists,
     check_remembered,
     check_streak,
     check_sum,
@@ -23,7 +23,7 @@ from dsl.check.groups import MOST_NESTED, check_one_value, check_units, most_gro
 from dsl.check.problems import a_type
 from dsl.check.roles import USER, check_role
 from dsl.check.unlocks import check_actor, check_counted, check_field, check_pattern, fields_of
-from dsl.parse.operators import taken
+from dsl.parse.arguments import taken
 from dsl.schema import EventSchema
 from dsl.syntax import (
     Combine,
@@ -117,10 +117,10 @@ class Conditions:
 
     def _count(self, node: Count, window: str | None) -> None:
         events = self.pattern(node.event)
-        fields = [] if node.distinct is None else self._values(events, node.distinct)
-        if check_whole(node.cmp, "events" if node.distinct is None else "values", self.report):
+        fields = [self._values(events, name) for name in node.distinct]
+        check_lists(node.distinct, fields, self.report)
+        if check_whole(node.cmp, "values" if node.distinct else "events", self.report):
             check_distinct(node, fields, self.report)
-            check_parts(node, self.report)
             check_remembered(node, window, self.report)
 
     def _values(self, events: list[Alternative], name: Name) -> list[Field]:
@@ -180,10 +180,9 @@ class Conditions:
         events = [one for pattern in patterns for one in pattern.alternatives]
         known = [one for one in events if one.event.text in self.names.events or one.counts is not None]
         for name in names:
-            if name.text != ACTOR:
-                self.fields(known, name.text, name.span)
-            else:
-                check_actor(known, name, self.report)
+            check_actor(known, name, self.report)
+        fields = [self.fields(known, name.text, name.span) for name in names if name.text != ACTOR]
+        check_lists(names, fields, self.report)
         check_one_value(node, names, self.report)
 
     def _nested(self, node: Nested, window: str | None) -> None:

@@ -47,7 +47,8 @@ GLOSSARY: Final = {
     " sees those that the filter names.",
     # arguments
     "event=": "The event to look at, or a list of alternatives; `where` filters it.",
-    "distinct=": "Counts the different values of a field; events without the field do not match.",
+    "as": "`E as FIELD`: the event counts for every user that the field names, in place of the one who did it.",
+    "distinct=": "Counts the different values of a field, or combinations of several: `distinct=[course_id, at.date]`.",
     "of=": "The number field to add up or compare.",
     "by=": "It holds on the events that have one value of this field, or of these: `by=[course_id, lesson_id]`.",
     "min=": "Events that make a unit active; 1 where not said.",

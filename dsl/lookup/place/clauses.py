@@ -58,7 +58,7 @@ def _in_clause(keyword: str, behind: Sequence[Node], clause: Want) -> Place | No
         case "repeat", ["every", *more]:
             return _in_repeat(more, clause)
         case "repeat", ["by"]:
-            return want(Want.FIELD)
+            return want(Want.GROUP)
         case _:
             return want(clause)
 
