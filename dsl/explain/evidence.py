@@ -48,8 +48,9 @@ def evidence(story: Story, grant: Grant, recorder: Recorder, firsts: dict[Title,
     until = [event for event in story.events if place(event) <= place_of(grant)]
     for choice in (_behind_the_start, _without_copies, _no_copy):
         found = _together(grounds, choice, until)
-        # What is counted was earned by further events; those are in the explanations of the unlocks.
-        if any(is_unlock(each.event) for each in found) or story.earns([each.event for each in found], grant):
+        if any(is_unlock(each.event) for each in found):
+            return found  # what is counted was earned by further events: they are in the explanations of the unlocks
+        if story.earns([each.event for each in found], grant):
             return found
     beside = {event.id: Noted(place(event), event, [_other("does not count, but was considered")]) for event in until}
     found = {each.event.id: each for each in _together(grounds, _anything, until)}

@@ -40,15 +40,20 @@ WHENS: Final = (
     "streak(event=a, per=day, >= 2)",
     "count(event=user.updated, >= 1)",
 )
+CALM: Final = tuple(when for when in WHENS if not any(word in when for word in ("unless", "=b", "of=m")))
 REPEATS: Final = ("", "", "repeat each", "repeat every day", "repeat every hour tz=event", "repeat by s")
 ASIDES: Final = ("", "", "for level >= 1", "settle 1h", "active {anchor} ..")
 
 
 class Known(NamedTuple):
-    """What has been declared so far: names, and what `unlocked` and `after` may name."""
+    """What has been declared so far: names, and what `unlocked` and `after` may name.
 
-    names: tuple[str, ...]
-    targets: tuple[str, ...]
+    What is `calm` is mostly final: no late event takes it back.
+    """
+
+    names: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    calm: bool = False
 
 
 def _pick(draw: DrawFn, choices: Sequence[str]) -> str:
@@ -75,12 +80,12 @@ def _plain(draw: DrawFn, name: str, scope: str, anchor: int, known: Known) -> st
     family = _pick(draw, ("", "family red", "family blue"))
     lines = [f"scope {scope}" if scope != "user" else "", repeat, family]
     after = f"after {_pick(draw, known.targets)}" if known.targets and _chance(draw, 20) else ""
-    aside = _pick(draw, ASIDES).format(anchor=written(anchor)) if scope == "user" else ""
+    aside = _pick(draw, ASIDES).format(anchor=written(anchor)) if scope == "user" and not known.calm else ""
     tiers = _chance(draw, 25)
     heads = draw(st.sampled_from((("",), ("",), ("", f" version 2 from {written(anchor)}"))))
     texts: list[str] = []
     for head in heads:
-        whens = [_pick(draw, WHENS) for _ in range(2)]
+        whens = [_pick(draw, CALM if known.calm else WHENS) for _ in range(2)]
         if "by s" in repeat:
             whens = ["count(event=a, >= 1)", "count(event=[a, c.d], >= 2)"]
         own = f"tier low {{ when {whens[0]} {_reward(draw)} }} tier high {{ when {whens[1]} {_reward(draw, 40)} }}"
@@ -128,6 +133,8 @@ def _patterns(draw: DrawFn, known: Known, deep: Sequence[str], *, events: bool =
 @st.composite
 def _mods(draw: DrawFn, known: Known, deep: Sequence[str], *, spans: bool = True) -> str:
     mods: list[str] = []
+    if known.calm and _chance(draw, 80):
+        return ""
     if spans and _chance(draw, 20):
         mods.append(f"within={_pick(draw, ('10m', '1h', '1d', '2d'))}")
     if spans and _chance(draw, 15):
@@ -139,10 +146,13 @@ def _mods(draw: DrawFn, known: Known, deep: Sequence[str], *, spans: bool = True
 
 KINDS: Final = ("count", "count", "distinct", "number", "number", "signed", "streak", "sequence", "by", "units")
 
+CALM_KINDS: Final = ("count", "count", "distinct", "number", "number", "by")
+
 
 @st.composite
 def _conditions(draw: DrawFn, known: Known, deep: Sequence[str], depth: int = 1, *, spanned: bool = False) -> str:
-    kind = _pick(draw, (*KINDS, *(("all",) * 3 if depth else ()), *(("unlocked",) if known.targets else ())))
+    kinds = CALM_KINDS if known.calm else KINDS
+    kind = _pick(draw, (*kinds, *(("all",) * 3 if depth else ()), *(("unlocked",) if known.targets else ())))
     if kind == "all":
         return draw(_compositions(known, deep, depth, spanned=spanned))
     if kind == "unlocked":
@@ -230,18 +240,18 @@ def _refused(text: str) -> bool:
 
 
 @st.composite
-def rule_files(draw: DrawFn, anchor: int) -> str:
+def rule_files(draw: DrawFn, anchor: int, *, calm: bool = False) -> str:
     """Draw a rule file: plain achievements, and some over their unlocks; without errors."""
-    return CONTRACT + "\n".join(draw(st.permutations(draw(_achievements(anchor))))) + "\n"
+    return CONTRACT + "\n".join(draw(st.permutations(draw(_achievements(anchor, calm=calm))))) + "\n"
 
 
 @st.composite
-def _achievements(draw: DrawFn, anchor: int) -> list[str]:
+def _achievements(draw: DrawFn, anchor: int, *, calm: bool = False) -> list[str]:
     scope = draw(st.sampled_from(("user", "user", "user", "tenant", "team")))
-    texts, known = list[str](), Known((), ())
+    texts, known = list[str](), Known(calm=calm)
     for name in PLAIN[: draw(st.integers(1, len(PLAIN)))]:
         texts.append(draw(_plain(name, scope, anchor, known)))
-        known = Known((*known.names, name), (*known.targets, name))
+        known = known._replace(names=(*known.names, name), targets=(*known.targets, name))
     deep: tuple[str, ...] = ()
     for name in DEEP[: draw(st.integers(1, len(DEEP)))]:
         drawn = _deep(name, scope, anchor, known, deep)
@@ -252,10 +262,10 @@ def _achievements(draw: DrawFn, anchor: int) -> list[str]:
 
 
 @st.composite
-def scenarios(draw: DrawFn) -> Scenario:
-    """Draw rules over unlocks and a stream that share their edges."""
+def scenarios(draw: DrawFn, *, calm: bool = False) -> Scenario:
+    """Draw rules over unlocks and a stream that share their edges; `calm` ones are mostly final."""
     anchor = draw(st.sampled_from(strategies.ANCHORS))
-    return Scenario(draw(rule_files(anchor)), draw(strategies.streams(anchor)))
+    return Scenario(draw(rule_files(anchor, calm=calm)), draw(strategies.streams(anchor)))
 
 
 class Change(NamedTuple):

@@ -194,7 +194,11 @@ def _arguments(asked: Asked) -> Iterator[Offer]:
 def _events(asked: Asked) -> Iterator[Offer]:
     for name, schema in sorted(asked.view.edition.events.items()):
         yield Offer(name, CompletionItemKind.Event, ", ".join(schema.fields))
-    if UNLOCKS not in asked.view.edition.events and Want.USER not in asked.place.wants:
+
+
+def _counted(asked: Asked) -> Iterator[Offer]:
+    yield from _events(asked)
+    if UNLOCKS not in asked.view.edition.events:
         yield Offer(UNLOCKS, CompletionItemKind.Event, "the unlocks of the subject itself")
 
 
@@ -238,7 +242,8 @@ def _own_fields(asked: Asked) -> Iterator[Offer]:
 def _filter_fields(asked: Asked) -> Iterator[Offer]:
     yield from _fields(asked)
     if not asked.place.operator:
-        yield from (Offer(name, CompletionItemKind.Field, "built in") for name in (*ZONED, AT, ACTOR))
+        own = (*ZONED, AT) if UNLOCKS in asked.place.events else (*ZONED, AT, ACTOR)
+        yield from (Offer(name, CompletionItemKind.Field, "built in") for name in own)
         yield from (Offer(name, CompletionItemKind.Function, snippet=f"{name}($1)") for name in _FUNCTIONS)
     elif asked.place.operator == "count":
         built_in = (name for name in (*ZONED, ACTOR) if name not in asked.place.given)
@@ -408,6 +413,7 @@ _OFFERS: Final[dict[Want, Callable[[Asked], Iterable[Offer]]]] = {
     Want.OPERATOR: _operators,
     Want.ARGUMENT: _arguments,
     Want.EVENT: _events,
+    Want.COUNTED: _counted,
     Want.STEPS: lambda asked: [Offer("[]", CompletionItemKind.Value, "the steps", "[${1:event}, ${2:event}]")],
     Want.AS: lambda asked: [Offer("as", _KEYWORD, "whose event it is", snippet="as ")] if [*_roles(asked)] else [],
     Want.ROLE: _roles,
