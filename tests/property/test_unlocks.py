@@ -43,14 +43,14 @@ def compiled(text: str) -> Program:
     return rules.program
 
 
-@thorough(10)
+@thorough(8)
 @given(counted_unlocks.scenarios())
 def test_the_fold_grants_what_the_reference_grants(scenario: Scenario) -> None:
     outcome = run(compiled(scenario.text), scenario.events)
     assert unlocks(outcome) == unlocks_by_definition(evaluator.outcome(read(scenario.text), scenario.events))
 
 
-@thorough(9)
+@thorough(6)
 @given(counted_unlocks.scenarios())
 def test_progress_is_that_of_the_reference(scenario: Scenario) -> None:
     program = compiled(scenario.text)
@@ -65,7 +65,7 @@ def test_progress_is_that_of_the_reference(scenario: Scenario) -> None:
             assert (goal, shown(progress)) == (goal, (measure.fraction, measure.current, measure.target))
 
 
-@thorough(9)
+@thorough(6)
 @given(counted_unlocks.scenarios(), st.integers(0, 2**32), st.integers(1, 7))
 def test_order_copies_batches_and_restarts_do_not_show(scenario: Scenario, seed: int, size: int) -> None:
     program, dice = compiled(scenario.text), Random(seed)  # noqa: S311 - no secret
@@ -84,14 +84,14 @@ def test_order_copies_batches_and_restarts_do_not_show(scenario: Scenario, seed:
     assert digest(program, expected.unlocks, arrival.states) == digest(program, expected.unlocks, expected.states)
 
 
-@thorough(9)
+@thorough(5)
 @given(counted_unlocks.scenarios(), st.integers(0, 2**32))
 def test_what_is_absorbed_is_as_if_it_had_come_in_order(scenario: Scenario, seed: int) -> None:
     dice = Random(seed)  # noqa: S311 - no secret
     arrive(compiled(scenario.text), shuffled(dice, scenario.events))
 
 
-@thorough(20)
+@thorough(10)
 @given(counted_unlocks.scenarios(calm=True) | counted_unlocks.scenarios(), st.integers(0, 2**32))
 def test_no_late_event_takes_back_a_final_grant(scenario: Scenario, seed: int) -> None:
     rules = build([("drawn.ach", scenario.text.encode())])
@@ -106,7 +106,7 @@ def test_no_late_event_takes_back_a_final_grant(scenario: Scenario, seed: int) -
 # -- rules that change, and the worker ---------------------------------------------------------------------------------
 
 
-@thorough(6)
+@thorough(4)
 @given(counted_unlocks.changes(), st.integers(0, 2**32))
 def test_a_state_is_carried_to_other_rules(change: counted_unlocks.Change, seed: int) -> None:
     programs = [(rules.program, rules.rules) for text in change.texts for rules in [build([("r.ach", text.encode())])]]
@@ -145,7 +145,7 @@ def over_unlocks(dice: Random) -> Rulebook:
 def test_the_books_of_a_worker_say_what_the_reference_says(monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
     done, number, seen = 0, 0, Counter[str]()
-    while done < BATCHES // 50:
+    while done < BATCHES // 80:
         dice = Random(f"unlocks {number}")  # noqa: S311 - no secret
         book, batches = over_unlocks(dice), dice.randint(8, 30)
         try:
@@ -154,5 +154,4 @@ def test_the_books_of_a_worker_say_what_the_reference_says(monkeypatch: pytest.M
             error.add_note(book.text())
             raise
         done, number = done + batches, number + 1
-    wanted = ("contested", "restored", "amended", "backfilled", "fast absorbs", "long refolds", "other_rules")
-    assert [name for name in wanted if not seen[name]] == []
+    assert [name for name in ("contested", "amended", "long refolds") if not seen[name]] == []
