@@ -150,7 +150,7 @@ def _achievement(change: AchievementChange, preview: Preview, width: int) -> Ite
         yield Line(f"{sign} {change.achievement}   retired; {plural(change.kept or 0, 'unlock')} stay granted", style)
     elif change.status is Status.UNCHANGED:
         only_counted = not change.effects and change.consequences
-        why = "its reward or its family is another one" if only_counted else "and was not up to date"
+        why = "but its reward or its family is another one" if only_counted else "and was not up to date"
         yield Line(f"{sign} {change.achievement}{_scope(change)}   means the same, {why}", style)
     else:
         for text in _versions(change, sign, width):
