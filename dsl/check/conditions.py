@@ -22,7 +22,7 @@ from dsl.check.filters import check_filter
 from dsl.check.groups import MOST_NESTED, check_one_value, check_units, most_groups
 from dsl.check.problems import a_type
 from dsl.check.roles import USER, check_role
-from dsl.check.unlocks import check_actor, check_counted, check_field, check_pattern, fields_of
+from dsl.check.unlocks import check_actor, check_counted, check_field, check_occurrences, check_pattern, fields_of
 from dsl.parse.arguments import taken
 from dsl.schema import EventSchema
 from dsl.syntax import (
@@ -283,6 +283,7 @@ class Conditions:
             check_filter(node.where, partial(self._ref, known), self.report)
         for one in known if self.report.errors == before else ():
             check_counted(node, one, self.names, self.report)
+            check_occurrences(node, one, self.names, self.report)
         return known
 
     def schema(self, one: Alternative) -> EventSchema:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dsl.built_ins import ACTOR, REWARD, UNLOCK_FIELDS, UNLOCKS
 from dsl.check.problems import Problems
 from dsl.expand import expand, settled
-from dsl.expressions import refs
+from dsl.expressions import leaves, refs
 from dsl.schema import EventSchema, Field
-from dsl.syntax import EventDecl, TraitsDecl
+from dsl.syntax import EventDecl, Present, RepeatBy, TraitsDecl
+from dsl.trees import all_counted, whens
 from dsl.types import FieldType
-from dsl.unlocks import Giver, candidates, filter_of, kinds_of, named_outright, patterns_of, uses_unlocks
+from dsl.unlocks import OCCURRENCE, Giver, candidates, filter_of, kinds_of, named_outright, patterns_of, uses_unlocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -102,6 +103,29 @@ def check_counted(pattern: Pattern, one: Alternative, names: Names, report: Repo
         return  # of another scope, or in a circle: that is reported elsewhere
     span = one.span if where is None else where.span
     report.error("ACH431", span, "this counts the unlocks of no achievement", _hint(names, where, report))
+
+
+def check_occurrences(pattern: Pattern, one: Alternative, names: Names, report: Report) -> None:
+    """Report a filter that compares an occurrence which is the name of a user: erasing that one would change it."""
+    where = filter_of(pattern, one)
+    asked = () if where is None else leaves(where)
+    read = [ref for leaf in asked if not isinstance(leaf, Present) for ref in refs(leaf) if ref.name == OCCURRENCE]
+    if not read or one.counts is None:
+        return
+    for name in sorted(one.counts.names):
+        for node in (each.node for each in names.achievements.get(name, ())):
+            if isinstance(node.repeat, RepeatBy) and _names_users(node, node.repeat.field.text, names):
+                message = f"an occurrence of `{name}` is a user, who compares with no text"
+                hint = 'filter by achievement, or leave that one out: achievement != "' + name + '"'
+                report.error("ACH432", read[0].span, message, hint)
+                return
+
+
+def _names_users(node: Achievement, field: str, names: Names) -> bool:
+    counted = (one for when in whens(node) for pattern in all_counted(when) for one in pattern.alternatives)
+    schemas = (names.events.get(one.event.text) for one in counted)
+    known = [schema.fields.get(field) for schema in schemas if schema is not None]
+    return field == ACTOR or any(each is not None and each.type.names_users for each in known)
 
 
 def check_actor(known: Iterable[Alternative], name: Name, report: Report) -> None:
