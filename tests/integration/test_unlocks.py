@@ -64,7 +64,7 @@ async def test_late_data_gives_takes_and_gives_back_what_counts_unlocks(engine: 
 async def test_what_is_counted_is_of_the_subject_alone(engine: Engine) -> None:
     """Neither another tenant's unlocks count, nor an event that calls itself one."""
     await engine.apply(RULES)
-    false = {"achievement": "clean", "family": "red", "reward.xp": 999}
+    false: dict[str, Any] = {"achievement": "clean", "family": "red", "reward.xp": 999}
     events = [
         event(1, "c.done"),
         *(event(2 + number, tenant="t2") for number in range(2)),
