@@ -283,6 +283,7 @@ class Giver:
 
     def __init__(self, achievements: Versions, scope_of: Callable[[Achievement], str]) -> None:
         self._achievements = achievements
+        self._first = {name: _first_name(name, versions) for name, versions in achievements.items()}
         self._depths = depths(achievements)
         self._others = self._depths.keys()
         self._kinds: dict[str, list[Kind]] = {}
@@ -328,7 +329,7 @@ class Giver:
                 found.append((kind, passes))
         names = frozenset(kind.achievement for kind, _ in found)
         # Deeper ones take in the unlocks of an event later, and share no memory of them with those before.
-        text = f"{depth}.{_text(found, reads)}"
+        text = f"{depth}.{_text(found, reads, self._first)}"
         return Counted(names, text, _fields(found), sure=self._sure(names, where))
 
     def _near(self, scope: str, where: Predicate | None) -> Sequence[Kind]:
@@ -381,12 +382,19 @@ def _reads(version: Achievement) -> Iterator[str]:
             yield from (name for event, name in fields_of(part) if event == UNLOCKS)
 
 
-def _text(found: Sequence[tuple[Kind, bool | None]], reads: frozenset[str]) -> str:
+def _first_name(name: str, versions: Sequence[Achievement]) -> str:
+    """Return the name that an achievement had first: what is stored goes by that, whatever it is called now."""
+    old = next((version.renamed for version in versions if version.renamed), ())
+    return old[-1].text if old else name
+
+
+def _text(found: Sequence[tuple[Kind, bool | None]], reads: frozenset[str], first: Mapping[str, str]) -> str:
     """Return a digest of what is counted: each version and tier, and what it says in the fields that are read."""
     hashed = blake2b(digest_size=12)
-    for kind, _ in sorted(found, key=lambda each: (each[0].achievement, each[0].tier or "", each[0].version)):
-        said = [f"{name} {_said(kind.fields[name])}" for name in sorted(reads & kind.fields.keys())]
-        hashed.update(canonical_text("\n".join([kind.achievement, kind.tier or "", str(kind.version), *said])).encode())
+    for kind, _ in sorted(found, key=lambda each: (first[each[0].achievement], each[0].tier or "", each[0].version)):
+        said = [f"{name} {_said(kind.fields[name])}" for name in sorted(reads & kind.fields.keys() - {"achievement"})]
+        parts = [first[kind.achievement], kind.tier or "", str(kind.version), *said]
+        hashed.update(canonical_text("\n".join(parts)).encode())
     return hashed.hexdigest()
 
 

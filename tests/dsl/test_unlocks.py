@@ -13,6 +13,7 @@ from dsl.explain import Asked, explain
 from dsl.fold import fold
 from dsl.outcome import run
 from dsl.progress import decode, encode
+from dsl.renames import under_first_names
 from dsl.ruleset import build
 from dsl.story.given import GivenEvents
 from tests.reference import evaluator
@@ -221,3 +222,39 @@ def test_a_new_aggregate_asks_for_the_events_that_earn_what_it_counts() -> None:
         ]
     )
     assert carriage.types == {"a"}
+
+
+# -- achievements that are renamed -------------------------------------------------------------------------------------
+
+NAMED: Final = (
+    'achievement x { when count(event=unlocks where achievement = "one", >= 1) }\n'
+    'achievement y { when count(event=unlocks where achievement in ["one", "two"] and family = "red", >= 2) }\n'
+    "achievement z { when sum(event=unlocks, of=reward.xp, >= 10) }\n"
+)
+
+
+def test_a_new_name_changes_nothing_of_what_is_counted() -> None:
+    now = ONE.replace("one {", "first {").replace("{ family", "{ renamed from one family") + TWO
+    renamed = under_first_names(made(now + NAMED.replace('"one"', '"first"')))
+    before = program(ONE + TWO + NAMED)
+    assert renamed.program is not None
+    assert renamed.program.fingerprint == before.fingerprint
+    events = happened("a", "a")
+    assert run(renamed.program, events).unlocks == run(before, events).unlocks
+
+
+@pytest.mark.parametrize(
+    ("where", "seen"),
+    [
+        ('achievement starts with "fi"', True),
+        ('achievement starts with "tw"', False),
+        ('achievement != "first"', False),
+        ('not achievement contains "e"', True),
+        ('achievement < "g" and family = "red"', True),
+    ],
+)
+def test_a_filter_asks_for_the_name_of_today(where: str, *, seen: bool) -> None:
+    now = ONE.replace("one {", "first {").replace("{ family", "{ renamed from one family") + TWO
+    renamed = under_first_names(made(now + f"achievement x {{ when count(event=[unlocks] where {where}, >= 1) }}"))
+    assert renamed.program is not None
+    assert ("x" in {each.achievement for each in run(renamed.program, happened("a")).unlocks}) is seen

@@ -72,8 +72,8 @@ BUGS: Final = (
         "reward_is_no_part_of_the_memory",
         "another reward that is counted has the states built anew",
         at="dsl.unlocks:_text",
-        old="sorted(reads & kind.fields.keys())",
-        new="sorted(reads & kind.fields.keys() & {'family'})",
+        old='- {"achievement"}',
+        new='& {"family"}',
         tests=(f"{CASES}::test_a_state_knows_what_it_counts",),
     ),
     Bug(
