@@ -135,7 +135,7 @@ def test_it_counts_in_its_own_scope() -> None:
 
 
 def test_an_event_that_is_called_so_is_none() -> None:
-    """Whoever publishes is hostile: neither the type nor an id can make an event an unlock."""
+    """A publisher may be hostile: neither the type nor an id can make an event an unlock."""
     rules = program(ONE + "achievement x { when count(event=unlocks, >= 1) }")
     false = {"achievement": "one", "family": "red"}
     events = [Event("t", name, "unlocks", "u", HOUR, 0, {**false}) for name in ("1", "1\0one\0\0")]
