@@ -82,6 +82,7 @@ def test_each_unlock_ends_a_prefix() -> None:
 
 def test_an_unlock_stands_behind_the_event_that_earned_it() -> None:
     assert earned(ONE + "achievement x { when count(event=unlocks, >= 1, unless=a) }", "a") == {"one": 1, "x": 1}
+    assert earned(ONE + "achievement x { when all(count(event=unlocks, >= 1), unless=a) }", "a") == {"one": 1, "x": 1}
     assert earned(ONE + "achievement x { when sequence([a, unlocks]) }", "a") == {"one": 1, "x": 1}
     assert earned(ONE + "achievement x { when sequence([unlocks, a]) }", "a") == {"one": 1}
 
@@ -95,13 +96,12 @@ def test_what_uses_unlocks_is_seen_where_it_is_named() -> None:
 
 
 def test_a_version_hears_the_unlocks_that_it_matches_and_no_others() -> None:
-    worth = "achievement {0} {{ when count(event={1}, >= 1) reward {{ worth: {2} }} family {0} }}\n"
-    text = worth.format("one", "a", "-1") + worth.format("two", "b", "1")
+    worth = "achievement {0} {{ when count(event={1}, >= {2}) reward {{ worth: {3} }} family {4} }}\n"
+    text = worth.format("one", "a", 1, -1, "red") + worth.format("two", "b", 1, 1, "blue")
+    text += worth.format("three", "b", 9, -1, "blue")
     # It holds of nothing, and is earned at the first unlock that it hears.
-    text += 'achievement x { when sum(event=unlocks where family = "two", of=reward.worth, >= 0) }\n'.replace(
-        ">= 0", ">= 1"
-    )
-    text += 'achievement y { when sum(event=unlocks where achievement in ["one", "two"], of=reward.worth, >= 0) }\n'
+    text += 'achievement x { when sum(event=unlocks where family = "blue", of=reward.worth, >= 0) }\n'
+    text += "achievement y { when sum(event=unlocks, of=reward.worth, >= 0) }\n"
     assert earned(text, "a", "b") == {"one": 1, "two": 2, "x": 2, "y": 2}
 
 

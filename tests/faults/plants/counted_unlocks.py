@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.faults.plants.bug import Bug
+from tests.faults.plants.bug import Bug, Edit
 
 CASES: Final = "dsl/test_unlocks.py"
 DRAWN: Final = "property/test_unlocks.py"
@@ -45,20 +45,12 @@ BUGS: Final = (
         tests=(f"{CASES}::test_a_version_hears_the_unlocks_that_it_matches_and_no_others",),
     ),
     Bug(
-        "a_level_counts_itself",
+        "named_levels_are_not_seen",
         "of achievements that use unlocks, a filter sees those that it names",
         at="Giver._count",
         old="kind.achievement in self._others and kind.achievement not in outright",
-        new="kind.achievement in outright and not self._others",
+        new="kind.achievement in self._others",
         tests=(f"{CASES}::test_what_uses_unlocks_is_seen_where_it_is_named",),
-    ),
-    Bug(
-        "unlocks_of_other_scopes",
-        "unlocks are those of the same scope",
-        at="Giver._near",
-        old="return self._kinds.get(scope, [])",
-        new="return [kind for kinds in self._kinds.values() for kind in kinds]",
-        tests=(f"{VERDICTS}", "dsl/test_golden.py", f"{CASES}"),
     ),
     Bug(
         "moments_earn_no_unlocks",
@@ -82,6 +74,9 @@ BUGS: Final = (
         at="named_of",
         old="entry.counted.union(named_by(entry.aggregate))",
         new="frozenset(named_by(entry.aggregate))",
+        also=(
+            Edit("dsl.carry:_named", "*(judge.unlocks.counted for judge in judges)", "*(judge.after for judge in ())"),
+        ),
         tests=(f"{CASES}::test_a_state_knows_what_it_counts", DRAWN),
     ),
     Bug(
