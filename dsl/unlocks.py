@@ -44,6 +44,12 @@ _TEXTS: Final = {
     "family": CountedField(FieldType.STRING),
     OCCURRENCE: CountedField(FieldType.STRING),
 }
+_INDEXED: Final = ("achievement", "family", "tier")
+MOST_LOOKED: Final = 3_000_000
+"""Versions and tiers that the filters over `unlocks` of one rule set may be held against: that takes some ten seconds.
+
+Filters that name achievements, a family or a tier are held against those alone; equal filters are one.
+"""
 _NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
 _NO_STATE: Final = State()
 
@@ -287,16 +293,18 @@ class Giver:
         self._depths = depths(achievements)
         self._others = self._depths.keys()
         self._kinds: dict[str, list[Kind]] = {}
-        self._of_family: dict[tuple[str, str], list[Kind]] = {}
-        self._of_name: dict[tuple[str, str], list[Kind]] = {}
+        self._index: dict[tuple[str, str, Value], list[Kind]] = {}
+        """By scope, field and value, of the fields in `_INDEXED`."""
+        self.looked = 0
+        """How many kinds of unlocks filters were held against."""
         self._known: dict[tuple[int, str, str, frozenset[str]], Counted] = {}
-        for name, versions in achievements.items():
+        for versions in achievements.values():
             scope = scope_of(versions[0])
             for kind in kinds_of(versions):
                 self._kinds.setdefault(scope, []).append(kind)
-                self._of_name.setdefault((scope, name), []).append(kind)
-                if isinstance(family := kind.fields.get("family"), str):
-                    self._of_family.setdefault((scope, family), []).append(kind)
+                for field in _INDEXED:
+                    if (value := kind.fields.get(field)) is not None:
+                        self._index.setdefault((scope, field, value), []).append(kind)
 
     def give(self, version: Achievement, scope: str) -> Achievement:
         """Return a version whose patterns over `unlocks` know what they count."""
@@ -321,7 +329,9 @@ class Giver:
         outright = {name for name, _ in named_outright(where)}
         judge = None if where is None else _judge(where, _getter)
         found: list[tuple[Kind, bool | None]] = []
-        for kind in self._near(scope, where):
+        near = self._near(scope, where)
+        self.looked += len(near)
+        for kind in near if self.looked <= MOST_LOOKED else ():
             if kind.achievement in self._others and kind.achievement not in outright:
                 continue
             passes = True if judge is None else judge(kind)
@@ -334,10 +344,10 @@ class Giver:
 
     def _near(self, scope: str, where: Predicate | None) -> Sequence[Kind]:
         """Return what a filter may match; most name a family, or achievements."""
-        for field, index in (("achievement", self._of_name), ("family", self._of_family)):
+        for field in _INDEXED:
             values = candidates(where, field)
             if values is not None:
-                return [kind for value in sorted(values) for kind in index.get((scope, value), ())]
+                return [kind for value in sorted(values) for kind in self._index.get((scope, field, value), ())]
         return self._kinds.get(scope, [])
 
     def _sure(self, names: frozenset[str], where: Predicate | None) -> bool:

@@ -131,7 +131,7 @@ def gather(files: Sequence[File], expanded: Expanded, problems: Problems) -> Nam
     _once(names, problems)
     _order(names, problems)
     give_roles(names, problems)
-    give_unlocks(names)
+    give_unlocks(names, problems)
     return names
 
 

@@ -16,12 +16,22 @@ from dsl.schema import EventSchema, Field
 from dsl.syntax import EventDecl, Present, RepeatBy, TraitsDecl
 from dsl.trees import all_counted, whens
 from dsl.types import FieldType
-from dsl.unlocks import OCCURRENCE, Giver, candidates, filter_of, kinds_of, named_outright, patterns_of, uses_unlocks
+from dsl.unlocks import (
+    MOST_LOOKED,
+    OCCURRENCE,
+    Giver,
+    candidates,
+    filter_of,
+    kinds_of,
+    named_outright,
+    patterns_of,
+    uses_unlocks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from dsl.check.names import Names
+    from dsl.check.names import Declared, Names
     from dsl.check.problems import Report
     from dsl.diagnostics import Diagnostic
     from dsl.source import Span
@@ -33,7 +43,7 @@ def scope_of(node: Achievement) -> str:
     return "user" if node.scope is None else node.scope.name
 
 
-def give_unlocks(names: Names) -> None:
+def give_unlocks(names: Names, problems: Problems) -> None:
     """Tell every pattern over `unlocks` what it counts."""
     if UNLOCKS in names.events:
         return  # an event that is called so, from before the name was reserved
@@ -42,11 +52,23 @@ def give_unlocks(names: Names) -> None:
     giver = Giver({name: [each.node for each in versions] for name, versions in names.achievements.items()}, scope_of)
     fields: dict[str, Field] = {}
     for versions in names.achievements.values():
-        versions[:] = [each._replace(node=giver.give(each.node, scope_of(each.node))) for each in versions]
+        given = [each._replace(node=giver.give(each.node, scope_of(each.node))) for each in versions]
+        if giver.looked > MOST_LOOKED:
+            _too_many(versions[0], problems)
+            names.lost_events.add(UNLOCKS)
+            break
+        versions[:] = given
         for each in versions:
             for _, one in patterns_of(each.node):
                 fields.update({name: _wider(field, fields.get(name)) for name, field in fields_of(one).items()})
     names.unlocks = EventSchema(name=UNLOCKS, fields=fields)
+
+
+def _too_many(declared: Declared, problems: Problems) -> None:
+    source, node = declared
+    message = f"the filters over `unlocks` look at more than {MOST_LOOKED:,} achievements and tiers in all"
+    hint = "filter by family, tier or achievement with = or in: those alone are looked at then"
+    problems.of(source).error("ACH446", node.name.span, message, hint)
 
 
 def fields_of(one: Alternative) -> dict[str, Field]:

@@ -149,6 +149,19 @@ def test_an_event_of_old_keeps_its_meaning() -> None:
     assert [each.achievement for each in run(rules.program, [event]).unlocks] == ["x"]
 
 
+def test_thousands_of_filters_over_thousands_of_achievements_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("dsl.unlocks", "dsl.check.unlocks"):
+        monkeypatch.setattr(f"{module}.MOST_LOOKED", 1000)
+    many = "".join(f"achievement p{n} {{ when count(event=a, >= 1) reward {{ xp: {n} }} }}\n" for n in range(200))
+    over = "achievement o{0} {{ when count(event=unlocks where {1}, >= 1) }}\n"
+    named = "".join(over.format(n, f'achievement in ["p{n}", "p1"]') for n in range(200))
+    same = "".join(over.format(f"same{n}", "reward.xp > 5") for n in range(200))
+    assert build([("x.ach", (EVENTS + many + named + same).encode())]).program is not None
+    apart = "".join(over.format(n, f"reward.xp > {n}") for n in range(100))
+    found = build([("x.ach", (EVENTS + many + apart).encode())])
+    assert [(each.code, each.severity) for each in found.problems if each.severity == "error"] == [("ACH446", "error")]
+
+
 # -- explained ---------------------------------------------------------------------------------------------------------
 
 LEVEL: Final = ONE + TWO + "achievement level { when sum(event=unlocks, of=reward.xp, >= 25) }\n"
