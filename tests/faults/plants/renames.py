@@ -41,7 +41,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="subject = unlock_subject(self._settings.unlock_prefix, one, name)",
         new="now = one._replace(achievement=words.name or one.achievement)\n"
         "subject = unlock_subject(self._settings.unlock_prefix, now, name)",
-        tests=(f"{LIVED}::test_what_is_announced_while_names_change_is_announced_once",),
+        tests=(f"{LIVED}::test_a_new_name_decides_nothing_and_announces_nothing",),
     ),
     Bug(
         "first_name_not_announced",
