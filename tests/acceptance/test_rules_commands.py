@@ -61,7 +61,7 @@ async def test_rules_are_listed_shown_and_retired(on_servers: Shell) -> None:
     held = {one["achievement"]: (one["version"], one["holders"]) for one in read(ach("rules", "list", "--json"))}
     assert held == {"last": (1, 0), "one": (1, 2), "x": (1, 0)}
     said(ach("rules", "list"), 0, "3 achievements", "One")
-    said(ach("rules", "show", "one"), 0, "one version 1: since epoch 2", 'achievement one { title "One"')
+    said(ach("rules", "show", "one"), 0, "one version 1: since epoch 2", '\n\nachievement one { title "One"')
     said(ach("rules", "show", "two"), 1, "no achievement two was ever in force")
 
     refused = said(ach("rules", "retire", "one", "--reason", "a mistake"), 1, "do not stand without one")

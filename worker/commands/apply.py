@@ -15,7 +15,7 @@ from worker.admin.backfill import change_to_build, is_building
 from worker.admin.changes import shown_builder
 from worker.admin.lease import Limits
 from worker.admin.plan_file import PlanFile, is_plan_file, read_plan
-from worker.admin.rollout import MeaningChangedError, Terms, apply_rules
+from worker.admin.rollout import MeaningChangedError, Terms, apply_rules, deployed_versions
 from worker.app import prepare_schema, wall_clock
 from worker.broker.publish import announcement_limit
 from worker.commands.announced import Announces, policy_of
@@ -134,6 +134,7 @@ async def _apply(settings: Settings, order: Order) -> None:
 
     async def work(store: Store) -> None:
         await prepare_schema(store, settings, now=wall_clock())
+        await _check_retired(store, order)
         try:
             applied = await apply_rules(
                 store,
@@ -164,6 +165,22 @@ async def _apply(settings: Settings, order: Order) -> None:
             print_report(await run_backfill(store, settings))
 
     await with_store(settings, work, check=False)
+
+
+async def _check_retired(store: Store, order: Order) -> None:
+    """Refuse files without any achievement that would retire all: most often they are empty by mistake.
+
+    Raises:
+        CommandError: nothing was done.
+    """
+    if order.rules.rules.achievements or order.terms.plan is not None:
+        return
+    held = {one.achievement for one in await deployed_versions(store) if one.retired_at is None}
+    if held:
+        raise CommandError(
+            f"these rules have no achievement, and would retire all {len(held):,} that are in force; nothing was done",
+            "`ach rules retire NAME` retires one; to retire all, apply a plan: ach plan RULES --out FILE, ach apply FILE",
+        )
 
 
 async def _go_on(store: Store, settings: Settings, applied: Applied, order: Order) -> None:
