@@ -63,6 +63,10 @@ async def test_rules_are_listed_shown_and_retired(on_servers: Shell) -> None:
     said(ach("rules", "list"), 0, "3 achievements", "One")
     said(ach("rules", "show", "one"), 0, "one version 1: since epoch 2", '\n\nachievement one { title "One"')
     said(ach("rules", "show", "two"), 1, "no achievement two was ever in force")
+    for named, said_of in ((("-t", "nope"), "of tenant 'nope'"), (("-u", "eve", "-t", "t"), "of 'eve' in tenant 't'")):
+        for how in ((), ("--dry-run",), ("--json",)):
+            said(ach("rebuild", *named, *how), 1, f"no event {said_of} is heard", "is the name right?")
+    said(ach("rebuild", "-u", "ann", "-t", "t"), 0, "1 subject folded again, 1 event read")
 
     refused = said(ach("rules", "retire", "one", "--reason", "a mistake"), 1, "do not stand without one")
     assert "rules.ach:" in refused

@@ -65,6 +65,12 @@ def test_rules_are_checked_formatted_and_tested(shell: Shell) -> None:
     assert set(failure) == {"line", "expected", "got"}
 
 
+def test_a_file_that_cannot_be_written_is_named(shell: Shell) -> None:
+    rules = shell.write("rules.ach", GOOD.replace("  expect ann not one\n", ""))
+    ran = shell.ach("test", rules, "--junit", "none/examples.xml")
+    assert (ran.code, ran.err) == (1, "error: none/examples.xml: No such file or directory\n")
+
+
 def test_files_are_written(shell: Shell, tmp_path: Path) -> None:
     rules = shell.write("rules.ach", SMALL)
     assert asked(shell, "docs", rules, "-o", "site") == {"file": "site/index.html", "achievements": 1}

@@ -109,7 +109,8 @@ def _rules_of(paths: Sequence[Path]) -> tuple[RuleSet, PlanFile | None]:
             plan = read_plan(paths[0])
             return read_rules(plan.files), plan
         except ValueError as error:
-            raise click.ClickException(str(error)) from error
+            screen.fail(str(error))
+            raise SystemExit(1) from error
     return usable_rules(paths), None
 
 
@@ -179,7 +180,7 @@ async def _check_retired(store: Store, order: Order) -> None:
     if held:
         raise CommandError(
             f"these rules have no achievement, and would retire all {len(held):,} that are in force; nothing was done",
-            "`ach rules retire NAME` retires one; to retire all, apply a plan: ach plan RULES --out FILE, ach apply FILE",
+            "`ach rules retire NAME` retires one; to retire all: ach plan RULES --out FILE, ach apply FILE",
         )
 
 
