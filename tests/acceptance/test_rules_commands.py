@@ -78,6 +78,8 @@ async def test_rules_are_listed_shown_and_retired(on_servers: Shell) -> None:
     assert (retired["epoch"], retired["retired"]) == (4, [{"achievement": "one", "version": 1}])
     assert [one["achievement"] for one in read(ach("rules", "list", "--json"))] == ["x"]
     assert {one["status"] for one in read(ach("unlocks", "--json"))} <= {"granted", "announced"}
+    said(ach("replay", "--from-ledger"), 0, "2  retired  granted in", "epoch 4), and what operators have decided")
+    said(ach("rebuild", "--dry-run"), 0, "unlocks that would be corrected: none")
     (shown,) = read(ach("rules", "show", "one", "--json"))
     assert (shown["epoch"], shown["retired_at"] is None) == (2, False)
 
