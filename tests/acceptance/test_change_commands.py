@@ -46,6 +46,7 @@ async def test_a_change_from_the_plan_to_its_end(on_servers: Shell, database_url
     listed = json.loads(ach("change", "list", "--json").out)
     states = [(one["change_id"], one["state"], one["announce"]) for one in listed]
     assert states == [(2, "done", "none"), (1, "done", "all")]
+    assert [one["seconds_left"] for one in listed] == [None, None]
     assert listed[0]["plan"] == plan_file([RuleFile(str(rules), MORE)], epoch=1, made_at="", made_by="").plan
     said(ach("change", "show", "2"), 0, "change:    2, done", "message:   y for all", "unlocks:   0 granted")
     said(ach("change", "status"), 0, "no change is under way")

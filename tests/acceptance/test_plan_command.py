@@ -99,6 +99,18 @@ async def test_json_fits_its_schema_and_a_list_follows_it(deployed: Shell) -> No
     assert sampled["achievements"][0]["effects"][0]["estimate"]["high"] <= 13
 
 
+async def test_what_an_apply_refuses_is_said_beside_the_plan(deployed: Shell) -> None:
+    fails = HELLO + 'example "never" {\n  at 2026-06-01T00:00:00Z ann lesson.completed {}\n  expect ann not hello\n}\n'
+    deployed.write("rules/hello.ach", fails)
+    ran = deployed.ach("plan", "rules/", "--out", "plan.json")
+    refused = "`ach apply` would refuse these rules:\n    rules/hello.ach:"
+    assert (ran.code, refused in ran.err, 'example "never" expects ann' in ran.err) == (1, True, True), ran
+    assert "no plan was written" in ran.err
+    assert not (deployed.folder / "plan.json").exists()
+    ran = deployed.ach("plan", "rules/", "--json")
+    assert (ran.code, refused in ran.err, ran.out.count("\n")) == (2, True, 1)
+
+
 async def test_mistakes_end_with_1(deployed: Shell) -> None:
     """2 stands for changes, so that nothing else may end with it."""
     broken = deployed.write("broken.ach", "achievement x {}")

@@ -22,7 +22,7 @@ from worker.commands.announced import Announces, policy_of
 from worker.commands.applied import as_json_of, check_message, note, print_applied
 from worker.commands.backfill import print_report, run_backfill
 from worker.commands.checked_rules import usable_rules
-from worker.commands.examples import failed_examples
+from worker.commands.examples import failed_examples, failure_line
 from worker.commands.options import json_object_option, lag_option, message_option, rate_option, rules_argument
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.announcement_limits import announcements
@@ -120,11 +120,7 @@ def _check_examples(rules: RuleSet) -> None:
     if not failed:
         return
     for failure in failed:
-        line, column = failure.source.position(failure.span.start)
-        where = f"{failure.source.name}:{line}:{column}"
-        screen.err().print(
-            f'{where}: example "{failure.example}" expects {failure.expected}, and gets {failure.got}', markup=False
-        )
+        screen.err().print(failure_line(failure), markup=False)
     screen.fail("an example of the rules fails; nothing was done", "`ach test` with the same rules shows why")
     raise SystemExit(1)
 
