@@ -191,7 +191,7 @@ def _write(seen: Preview, rules: RuleSet, path: Path, *, is_refused: bool) -> No
     Raises:
         CommandError: an apply would refuse it, or the file cannot be written.
     """
-    if is_refused or any(not one.by_declarations for one in seen.refused):
+    if is_refused or seen.misnamed or any(not one.by_declarations for one in seen.refused):
         raise CommandError("no plan was written: `ach apply` would refuse it", "its reasons are above")
     made = plan_file(
         rule_files(rules),
