@@ -29,6 +29,7 @@ from worker.admin.changes import (
     merged,
     read_cursor,
     roll_back_changes,
+    taken_over,
 )
 from worker.admin.journal import journaled
 from worker.admin.members import Difference, Mark, difference, write_late_members, write_members
@@ -423,8 +424,7 @@ async def _put_into_force(session: Session, change: _Change, past: _Past, ready:
     if change.terms.back_to is not None:
         silenced = await roll_back_changes(session, change.terms.back_to, now=now)
     await session.run("set_rules_epoch", epoch=epoch)
-    applied = ready.applied._replace(withdrawn=withdrawn, silenced=silenced, change_id=change_id)
-    return applied._replace(took_over=took_over)
+    return ready.applied._replace(withdrawn=withdrawn, silenced=silenced, change_id=change_id, took_over=took_over)
 
 
 async def _take_over(session: Session, change: _Change, ready: _Ready, pending: Pending, epoch: int) -> str:
@@ -436,10 +436,7 @@ async def _take_over(session: Session, change: _Change, ready: _Ready, pending: 
         cursor = merged(cursor, read_cursor(left.cursor))
     await session.run("supersede_changes", now=change.now, by=change.by)
     await pending.put_into_force(session, epoch=epoch, cursor=cursor_text(cursor), now=change.now)
-    if left is None or left.state not in {"building", "paused"}:
-        return ""
-    policy = change.terms.policy.announced.value
-    return f"change {left.change_id} was {left.state}: this change does what it has left, with --announce {policy}"
+    return "" if left is None else taken_over(left, change.terms.policy)
 
 
 async def _epoch_in_force(session: Session) -> int:
