@@ -109,6 +109,14 @@ async def test_what_an_apply_refuses_is_said_beside_the_plan(deployed: Shell) ->
     assert not (deployed.folder / "plan.json").exists()
     ran = deployed.ach("plan", "rules/", "--json")
     assert (ran.code, refused in ran.err, ran.out.count("\n")) == (2, True, 1)
+    deployed.write("rules/hello.ach", HELLO)
+    second = TEN.partition("\n\n")[2].replace("ten_lessons {", "ten_lessons version {} from {}-06-01T00:00:00Z {{")
+    two, three = second.replace("{}", "2", 1).replace("{}", "2026"), second.replace("{}", "3", 1).replace("{}", "2025")
+    deployed.write("rules/second.ach", two.replace("{{", "{"))
+    assert deployed.ach("apply", "rules/").code == 0
+    deployed.write("rules/second.ach", three.replace("{{", "{"))
+    ran = deployed.ach("plan", "rules/")
+    assert "ten_lessons version 3 begins before version 2, which is in force" in " ".join(ran.err.split()), ran
 
 
 async def test_mistakes_end_with_1(deployed: Shell) -> None:

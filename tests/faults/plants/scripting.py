@@ -12,7 +12,7 @@ HELP: Final = "acceptance/test_help.py"
 _MISTAKES: Final = (
     Bug(
         "empty_plan_taken_for_rules",
-        "a plan of which a full disk has left nothing does not retire all rules",
+        "a plan that a full disk has left empty does not retire all rules",
         at="is_plan_file",
         old='path.suffix == ".json" or not (head or path.suffix == SUFFIX)',
         new='path.suffix == ".json"',

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsl.check.rewards import check_rewards
-from worker.admin.rollout import BeginsEarlierError, deployed_versions
-from worker.admin.versions import too_early, versions_of
+from dsl.renames import under_first_names
+from worker.admin.versions import BeginsEarlierError, RuleVersion, too_early, versions_of
 from worker.commands.examples import failed_examples, failure_line
+from worker.engine.renames import Renames
+from worker.pipeline.rules_in_force import renamed_before
 
 if TYPE_CHECKING:
     from dsl.diagnostics import Diagnostic
@@ -23,7 +25,11 @@ async def refusals(store: Store, rules: RuleSet) -> list[str]:
     """
     found = [failure_line(failure) for failure in failed_examples(rules)]
     found += [_line(problem) for problem in check_rewards(rules.files)]
-    if early := too_early(await deployed_versions(store), versions_of(rules)):
+    named = under_first_names(rules)
+    async with store.transaction() as session:
+        known = await session.rows(RuleVersion, "rule_versions")
+        renames = Renames(await renamed_before(session)).with_rules(named)
+    if early := renames.shown_in(too_early(known, versions_of(named))):
         found.append(str(BeginsEarlierError(early)))
     return found
 
