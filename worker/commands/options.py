@@ -18,7 +18,7 @@ PATHS: Final = click.Path(path_type=Path)
 EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class _Named(click.ParamType):
+class _Named(click.ParamType[str]):
     """A tenant or a user: a variable that a script has not set gives an empty text, which is nothing's name."""
 
     name = "text"
