@@ -54,7 +54,7 @@ def deployed(on_servers: Shell) -> Shell:
 def from_page() -> str:
     """Return the rules of the page that give a changed condition a new version."""
     page = (ROOT / "docs" / "changing-rules.md").read_text("utf-8")
-    (found,) = re.findall(r"```ach\n(.+?)```", page, re.DOTALL)
+    (found,) = (one for one in re.findall(r"```ach\n(.+?)```", page, re.DOTALL) if " version 2 " in one)
     return found
 
 
