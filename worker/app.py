@@ -252,7 +252,7 @@ class Worker:
             stats,
             self._standby,
             worker_id=identity,
-            epoch=lambda: 0 if in_force.rules is None else in_force.rules.epoch,
+            in_force=in_force,
             now=now,
         )
         self._observer = Observer(store, broker, stats, rules=lambda: in_force.rules, now=now)

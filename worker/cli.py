@@ -120,6 +120,11 @@ class _Commands(LazyGroup):
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of a pipe has gone, and click knows what to do
+            if isinstance(error, OSError) and isinstance(error.filename, str):
+                from worker.report import screen  # noqa: PLC0415 - as in _print_defect
+
+                screen.fail(f"{error.filename}: {error.strerror or error}")
+                sys.exit(1)
             _print_defect(error)
             sys.exit(1)
 

@@ -30,7 +30,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            below = sorted(path.rglob(f"*{SUFFIX}"))
+            below = sorted(one for one in path.rglob(f"*{SUFFIX}") if _is_rule_file(one, path))
             if not below:
                 raise NoRulesError(f"{path}: no {SUFFIX} file in this folder")
             found.update(dict.fromkeys(below))
@@ -39,6 +39,11 @@ def find(paths: Iterable[Path]) -> list[Path]:
         else:
             raise NoRulesError(f"{path}: no such file or folder")
     return list(found)
+
+
+def _is_rule_file(path: Path, folder: Path) -> bool:
+    """Tell files from the folder `.ach`, where `ach dev` has its data, and from what is in it."""
+    return SUFFIX not in path.relative_to(folder).parts[:-1] and not path.is_dir()
 
 
 def load(paths: Iterable[Path]) -> RuleSet:

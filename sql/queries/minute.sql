@@ -41,6 +41,7 @@ ON CONFLICT (minute, tenant_id, region) DO UPDATE SET
 DELETE FROM minute WHERE minute < :before;
 
 -- name: worker_is_here
+-- Returns the epoch in force; null where there is none.
 INSERT INTO worker (
     worker_id, host, release, started_at, seen_at, rules_epoch, messages, retries, stopped, loaded_change, pending)
 VALUES (
@@ -53,7 +54,8 @@ ON CONFLICT (worker_id) DO UPDATE SET
     retries = excluded.retries,
     stopped = excluded.stopped,
     loaded_change = excluded.loaded_change,
-    pending = excluded.pending;
+    pending = excluded.pending
+RETURNING (SELECT max(epoch) FROM rule_set);
 
 -- name: forget_workers
 DELETE FROM worker WHERE seen_at < :before;

@@ -36,10 +36,17 @@ async def test_a_change_from_the_plan_to_its_end(on_servers: Shell, database_url
     said(ach("apply", plan, "--announce", "none", "-m", "y for all"), 0, "in force: epoch 2")
     stale = on_servers.folder / "stale.plan"
     stale.write_bytes(plan_text(plan_file([RuleFile("rules.ach", RULES)], epoch=1, made_at="", made_by="ann")))
+    said(ach("plan", plan), 1, "friday.plan is a plan, and no rules: `ach apply")
+    said(ach("apply", rules, plan), 2, "friday.plan is a plan, and no rules")
+    said(ach("apply", on_servers.write("cut.plan", "")), 1, "cut.plan is no plan")
+    events = on_servers.write("rules.ach", "event a.done {}\n")
+    said(ach("apply", events), 1, "would retire all 2 that are in force; nothing was done", "ach rules retire NAME")
+    rules = on_servers.write("rules.ach", MORE)
     said(ach("apply", stale), 1, "was made against epoch 1, and epoch 2 is in force", ": y for all; make a new one")
     listed = json.loads(ach("change", "list", "--json").out)
     states = [(one["change_id"], one["state"], one["announce"]) for one in listed]
     assert states == [(2, "done", "none"), (1, "done", "all")]
+    assert [one["seconds_left"] for one in listed] == [None, None]
     assert listed[0]["plan"] == plan_file([RuleFile(str(rules), MORE)], epoch=1, made_at="", made_by="").plan
     said(ach("change", "show", "2"), 0, "change:    2, done", "message:   y for all", "unlocks:   0 granted")
     said(ach("change", "status"), 0, "no change is under way")

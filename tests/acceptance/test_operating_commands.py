@@ -224,6 +224,9 @@ async def test_streams_are_purged_where_that_is_asked(deployed: Shell) -> None:
     assert "purged 0 messages from EVENTS, 0 announcements from UNLOCKS" in deployed.ach(*user).out
 
 
+DONE = 'achievement done { title "Done" when count(event=lesson.done, >= 5) }\n'
+
+
 async def test_dead_letters_are_replayed_by_kind(deployed: Shell) -> None:
     events = [
         {
@@ -237,7 +240,7 @@ async def test_dead_letters_are_replayed_by_kind(deployed: Shell) -> None:
         for n in range(3)
     ]
     deployed.write("bad.jsonl", "".join(json.dumps(one) + "\n" for one in events) + "nonsense\n")
-    deployed.write("rules.ach", "event lesson.done { score: int }\n")
+    deployed.write("rules.ach", f"event lesson.done {{ score: int }}\n{DONE}")
     assert deployed.ach("apply", "rules.ach").code == 0
     deployed.ach("emit", "bad.jsonl")
     deployed.ach("run", "--drain")
@@ -253,7 +256,7 @@ async def test_dead_letters_are_replayed_by_kind(deployed: Shell) -> None:
     assert listed.startswith("7 dead letters")
     first = min(int(line.split()[0]) for line in listed.splitlines() if " contract " in line)
     assert re.search(r"died again as +\d+", deployed.ach("dead", "show", str(first)).out)
-    deployed.write("rules.ach", "event lesson.done { score: decimal }\n")
+    deployed.write("rules.ach", f"event lesson.done {{ score: decimal }}\n{DONE}")
     assert deployed.ach("apply", "rules.ach").code == 0
     dry = deployed.ach("dead", "replay", "--type", "lesson.done", "--dry-run")
     assert "would be accepted: 3" in dry.out

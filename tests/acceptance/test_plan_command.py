@@ -54,9 +54,8 @@ def deployed(on_servers: Shell) -> Shell:
 def from_page() -> str:
     """Return the rules of the page that give a changed condition a new version."""
     page = (ROOT / "docs" / "changing-rules.md").read_text("utf-8")
-    found = [block for block in re.findall(r"```ach\n(.+?)```", page, re.DOTALL) if "version 2" in block]
-    assert len(found) == 1
-    return found[0]
+    (found,) = (one for one in re.findall(r"```ach\n(.+?)```", page, re.DOTALL) if " version 2 " in one)
+    return found
 
 
 async def test_a_change_is_shown_and_applied_as_shown(deployed: Shell) -> None:
@@ -98,6 +97,26 @@ async def test_json_fits_its_schema_and_a_list_follows_it(deployed: Shell) -> No
     sampled = json.loads(deployed.ach("plan", "rules/", "--json", "--sample", "50%").out)
     assert sampled["sample"]["of"] == 13
     assert sampled["achievements"][0]["effects"][0]["estimate"]["high"] <= 13
+
+
+async def test_what_an_apply_refuses_is_said_beside_the_plan(deployed: Shell) -> None:
+    fails = HELLO + 'example "never" {\n  at 2026-06-01T00:00:00Z ann lesson.completed {}\n  expect ann not hello\n}\n'
+    deployed.write("rules/hello.ach", fails)
+    ran = deployed.ach("plan", "rules/", "--out", "plan.json")
+    refused = "`ach apply` would refuse these rules:\n    rules/hello.ach:"
+    assert (ran.code, refused in ran.err, 'example "never" expects ann' in ran.err) == (1, True, True), ran
+    assert "no plan was written" in ran.err
+    assert not (deployed.folder / "plan.json").exists()
+    ran = deployed.ach("plan", "rules/", "--json")
+    assert (ran.code, refused in ran.err, ran.out.count("\n")) == (2, True, 1)
+    deployed.write("rules/hello.ach", HELLO)
+    second = TEN.partition("\n\n")[2].replace("ten_lessons {", "ten_lessons version {} from {}-06-01T00:00:00Z {{")
+    two, three = second.replace("{}", "2", 1).replace("{}", "2026"), second.replace("{}", "3", 1).replace("{}", "2025")
+    deployed.write("rules/second.ach", two.replace("{{", "{"))
+    assert deployed.ach("apply", "rules/").code == 0
+    deployed.write("rules/second.ach", three.replace("{{", "{"))
+    ran = deployed.ach("plan", "rules/")
+    assert "ten_lessons version 3 begins before version 2, which is in force" in " ".join(ran.err.split()), ran
 
 
 async def test_mistakes_end_with_1(deployed: Shell) -> None:

@@ -61,8 +61,12 @@ async def test_rules_are_listed_shown_and_retired(on_servers: Shell) -> None:
     held = {one["achievement"]: (one["version"], one["holders"]) for one in read(ach("rules", "list", "--json"))}
     assert held == {"last": (1, 0), "one": (1, 2), "x": (1, 0)}
     said(ach("rules", "list"), 0, "3 achievements", "One")
-    said(ach("rules", "show", "one"), 0, "one version 1: since epoch 2", 'achievement one { title "One"')
+    said(ach("rules", "show", "one"), 0, "one version 1: since epoch 2", '\n\nachievement one { title "One"')
     said(ach("rules", "show", "two"), 1, "no achievement two was ever in force")
+    for named, said_of in ((("-t", "nope"), "of tenant 'nope'"), (("-u", "eve", "-t", "t"), "of 'eve' in tenant 't'")):
+        for how in ((), ("--dry-run",), ("--json",)):
+            said(ach("rebuild", *named, *how), 1, f"no event {said_of} is heard", "is the name right?")
+    said(ach("rebuild", "-u", "ann", "-t", "t"), 0, "1 subject folded again, 1 event read")
 
     refused = said(ach("rules", "retire", "one", "--reason", "a mistake"), 1, "do not stand without one")
     assert "rules.ach:" in refused
@@ -74,6 +78,8 @@ async def test_rules_are_listed_shown_and_retired(on_servers: Shell) -> None:
     assert (retired["epoch"], retired["retired"]) == (4, [{"achievement": "one", "version": 1}])
     assert [one["achievement"] for one in read(ach("rules", "list", "--json"))] == ["x"]
     assert {one["status"] for one in read(ach("unlocks", "--json"))} <= {"granted", "announced"}
+    said(ach("replay", "--from-ledger"), 0, "2  retired  granted in", "epoch 4), and what operators have decided")
+    said(ach("rebuild", "--dry-run"), 0, "unlocks that would be corrected: none")
     (shown,) = read(ach("rules", "show", "one", "--json"))
     assert (shown["epoch"], shown["retired_at"] is None) == (2, False)
 

@@ -65,6 +65,27 @@ def test_rules_are_checked_formatted_and_tested(shell: Shell) -> None:
     assert set(failure) == {"line", "expected", "got"}
 
 
+def test_a_file_that_cannot_be_written_is_named(shell: Shell) -> None:
+    rules = shell.write("rules.ach", GOOD.replace("  expect ann not one\n", ""))
+    ran = shell.ach("test", rules, "--junit", "none/examples.xml")
+    assert (ran.code, ran.err) == (1, "error: none/examples.xml: No such file or directory\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("erase", "", "-t", "acme", "--yes"),
+        ("erase", "ann", "-t", "", "--yes"),
+        ("serve", "key", "-t", ""),
+        ("serve", "token", "-t", "acme", "-u", ""),
+        ("ingest", "key", "-t", ""),
+    ],
+)
+def test_a_variable_that_is_not_set_names_no_one(shell: Shell, words: tuple[str, ...]) -> None:
+    ran = shell.ach(*words)
+    assert (ran.code, ran.out, "expected a name, got an empty text" in ran.err) == (2, "", True)
+
+
 def test_files_are_written(shell: Shell, tmp_path: Path) -> None:
     rules = shell.write("rules.ach", SMALL)
     assert asked(shell, "docs", rules, "-o", "site") == {"file": "site/index.html", "achievements": 1}

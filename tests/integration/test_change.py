@@ -89,7 +89,8 @@ async def test_a_new_change_takes_over_from_one_that_is_built(engine: Engine) ->
     await engine.backfill()
     await applied(engine, EVENTS + X + TEAM + WIDE)
     left = (await the_change(engine)).place
-    await applied(engine, EVENTS + X)
+    third = await applied(engine, EVENTS + X, Terms(policy=NONE))
+    assert third.took_over == "change 2 was building: this change does what it has left, with --announce none"
     change, before = await the_change(engine), await the_change(engine, 1)
     assert (change.state, before.state, before.ended_by) == ("building", "superseded", "ann")
     assert change.place.heard == left.heard == {"team": ["b.done"]}

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+from functools import partial
+from uuid import uuid4
+
 import pytest
 
 from tests.integration.engine import Engine, event
 from worker.admin.rollout import MeaningChangedError
+from worker.app import wall_clock
 from worker.engine.rule_set import RulesRefusedError
+from worker.engine.stats import Stats
+from worker.pipeline.minute_book import MinuteBook
+from worker.pipeline.pipeline import InForce
+from worker.pipeline.rules_in_force import load_deployed
+from worker.pipeline.standby import Standby
+from worker.store import open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +79,25 @@ async def test_new_rules_while_a_worker_runs(engine: Engine) -> None:
     await engine.drain()
     assert await engine.unlocks() == {("u1", "two_b"): "announced", ("u2", "two_b"): "announced"}
     assert (await engine.backfill()).subjects == 0
+
+
+async def test_a_worker_without_events_follows_the_rules_in_force(engine: Engine) -> None:
+    first = (await engine.apply(EVENTS + THREE)).epoch
+    async with open_store(engine.settings.database_url) as store:
+        in_force = InForce(partial(load_deployed, store, engine.settings))
+        await in_force.reload()
+        standby = Standby(store, lag=_no_lag)
+        book = MinuteBook(store, Stats(), standby, worker_id=uuid4(), in_force=in_force, now=wall_clock)
+        standby.on_move(lambda: None)
+        await engine.apply(EVENTS + THREE + TWO_B)
+        for said in (first, first + 1):
+            await book.write()
+            assert in_force.epoch == first + 1
+            assert await engine.rows("SELECT rules_epoch FROM worker") == [{"rules_epoch": said}]
+
+
+async def _no_lag() -> int:
+    return 0
 
 
 async def test_a_plan_that_comes_back_has_missed_nothing(engine: Engine) -> None:

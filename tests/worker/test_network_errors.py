@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
+import anyio
 import pytest
+from anyio.abc import SocketAttribute
 
 from worker.network_errors import in_words
+from worker.store import UnavailableError, open_store
+
+if TYPE_CHECKING:
+    from anyio.abc import SocketStream
+
+pytestmark = pytest.mark.anyio
 
 REFUSED = f"[Errno {errno.ECONNREFUSED}] Connect call failed"
 
@@ -33,3 +43,19 @@ REFUSED = f"[Errno {errno.ECONNREFUSED}] Connect call failed"
 )
 def test_in_words(error: Exception, words: str | None) -> None:
     assert in_words(error) == (words or f"{type(error).__name__}: {error}")
+
+
+async def test_another_service_than_postgresql_is_recognised() -> None:
+    async def greet(stream: SocketStream) -> None:
+        async with stream:
+            await stream.send(b"INFO {}\r\n")
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                await stream.receive()
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, greet)
+        port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - of anyio
+        with pytest.raises(UnavailableError, match=r"^what listens there is no PostgreSQL"):
+            async with open_store(f"postgresql://ach:x@127.0.0.1:{port}/ach") as store, store.transaction():
+                pass
+        tasks.cancel_scope.cancel()

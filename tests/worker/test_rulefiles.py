@@ -33,6 +33,14 @@ def test_a_folder_stands_for_every_rule_file_below_it(tmp_path: Path) -> None:
     assert load([tmp_path / "b.ach"]).errors == 0
 
 
+def test_the_data_of_a_sandbox_beside_rules_are_no_rules(tmp_path: Path) -> None:
+    (tmp_path / ".ach" / "dev").mkdir(parents=True)
+    (tmp_path / ".ach" / "dev" / "kept.ach").write_text("event a.b {}")
+    (tmp_path / "a.ach").write_text("event a.b {}")
+    (tmp_path / "gone.ach").symlink_to("nowhere")
+    assert find([tmp_path]) == [tmp_path / "a.ach", tmp_path / "gone.ach"]
+
+
 @pytest.mark.parametrize("name", ["", "missing.ach"])
 def test_a_path_without_rules_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(NoRulesError, match="no "):

@@ -136,6 +136,14 @@ def builder_name() -> str:
     return f"{platform.node() or 'unknown'}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
+def taken_over(left: Change, policy: Policy) -> str:
+    """Return in words that the next change does what one has left, by its own `policy`; empty where nothing is left."""
+    if left.state not in {"building", "paused"}:
+        return ""
+    said = f"change {left.change_id} was {left.state}: this change does what it has left"
+    return f"{said}, with --announce {policy.announced.value}"
+
+
 def shown_builder(builder: str) -> str:
     """Return the name of a builder for people: host and process id."""
     return builder.rpartition(":")[0] or builder

@@ -62,7 +62,7 @@ class Replayed(NamedTuple):
     holders: Counter[tuple[str, str]]
     """Subjects that have one of these unlocks."""
     disagreements: list[Disagreement]
-    """The first ones."""
+    """The first ones; what operators have decided comes last."""
     disagreed: Counter[Why]
     """All of them; empty where nothing was compared."""
     clock: int
@@ -147,7 +147,8 @@ class _Reader:
         self._folded = self._subjects = self._suppressed = 0
         self._unlocks = Counter[tuple[str, str]]()
         self._holders = Counter[tuple[str, str]]()
-        self._disagreements: list[Disagreement] = []
+        self._wrong: list[Disagreement] = []
+        self._decided: list[Disagreement] = []
         self._disagreed = Counter[Why]()
 
     def result(self, digest: str) -> Replayed:
@@ -158,7 +159,7 @@ class _Reader:
             self._suppressed,
             self._unlocks,
             self._holders,
-            self._disagreements,
+            [*self._wrong, *self._decided][:SHOWN],
             self._disagreed,
             self._clock,
         )
@@ -260,4 +261,7 @@ class _Reader:
 
         found = disagreements(subject, grants, stored, self._clock, ruled)
         self._disagreed.update(one.why for one in found)
-        self._disagreements.extend(found[: SHOWN - len(self._disagreements)])
+        for one in found:
+            kept = self._decided if one.why.is_word_of_operator else self._wrong
+            if len(kept) < SHOWN:
+                kept.append(one)

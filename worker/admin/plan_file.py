@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from worker.engine.rule_set import RuleFile, rules_hash, sources_of
+from worker.rulefiles import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,11 +64,28 @@ def plan_text(plan: PlanFile) -> bytes:
 
 
 def is_plan_file(path: Path) -> bool:
-    """Tell whether a file begins as a plan does, and not as rules do. What cannot be read is none."""
-    with suppress(OSError), path.open("rb") as file:
-        head = file.read(_HEAD_BYTES).lstrip()
-        return head.startswith(b"{")
+    """Tell whether a file is read as a plan, and not as rules: by its name, or because it begins as a plan does.
+
+    An empty file with another name than that of rules is what a full disk has left of a plan. What cannot be read is
+    none. A pipe is none either: what is read of it here would be missing from the rules.
+    """
+    with suppress(OSError):
+        if path.is_file():
+            head = _head(path)
+            return head.startswith(b"{") or path.suffix == ".json" or not (head or path.suffix == SUFFIX)
     return False
+
+
+def names_a_plan(path: Path) -> bool:
+    """Tell whether a file that is read as rules begins as a plan does."""
+    with suppress(OSError):
+        return path.is_file() and _head(path).startswith(b"{") and b'"ach_plan"' in _head(path)
+    return False
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES).lstrip()
 
 
 def read_plan(path: Path) -> PlanFile:

@@ -29,6 +29,7 @@ from worker.admin.changes import (
     merged,
     read_cursor,
     roll_back_changes,
+    taken_over,
 )
 from worker.admin.journal import journaled
 from worker.admin.members import Difference, Mark, difference, write_late_members, write_members
@@ -111,6 +112,8 @@ class Applied(NamedTuple):
     """The change; None where an earlier release has applied these rules."""
     meanwhile: tuple[str, ...] = ()
     """What others have put into force since this began, in words."""
+    took_over: str = ""
+    """Which change was not done, and what becomes of it, in words."""
     silenced: int = 0
     """Unlocks of changes that it has rolled back, which are never announced now."""
     renamed: tuple[tuple[str, str], ...] = ()
@@ -396,16 +399,16 @@ async def _put_into_force(session: Session, change: _Change, past: _Past, ready:
     withdrawn = 0
     if ready.leaves:
         withdrawn = await _withdraw_retired(session, ready.rules, change.settings, change_id, now=now)
-    await _take_over(session, change, ready, pending, epoch)
+    took_over = await _take_over(session, change, ready, pending, epoch)
     silenced = 0
     if change.terms.back_to is not None:
         silenced = await roll_back_changes(session, change.terms.back_to, now=now)
     await session.run("set_rules_epoch", epoch=epoch)
-    return ready.applied._replace(withdrawn=withdrawn, silenced=silenced, change_id=change_id)
+    return ready.applied._replace(withdrawn=withdrawn, silenced=silenced, change_id=change_id, took_over=took_over)
 
 
-async def _take_over(session: Session, change: _Change, ready: _Ready, pending: Pending, epoch: int) -> None:
-    """Put the change into force, with what the one before it has left to do."""
+async def _take_over(session: Session, change: _Change, ready: _Ready, pending: Pending, epoch: int) -> str:
+    """Put the change into force, with what the one before it has left to do; return that in words."""
     heard = {scope: sorted(types) for scope, types in sorted(ready.members.heard.items())}
     cursor = Cursor(heard=heard, xid=ready.begun.xid, unheard=ready.members.unheard)
     left = await _change_of(session, epoch - 1)
@@ -413,6 +416,7 @@ async def _take_over(session: Session, change: _Change, ready: _Ready, pending: 
         cursor = merged(cursor, read_cursor(left.cursor))
     await session.run("supersede_changes", now=change.now, by=change.by)
     await pending.put_into_force(session, epoch=epoch, cursor=cursor_text(cursor), now=change.now)
+    return "" if left is None else taken_over(left, change.terms.policy)
 
 
 async def _epoch_in_force(session: Session) -> int:

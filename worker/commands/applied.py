@@ -47,6 +47,7 @@ def as_json_of(applied: Applied, report: Report | None) -> dict[str, object]:
         "renamed": [{"before": before, "now": now} for before, now in applied.renamed],
         "changed_meaning": [str(one) for one in applied.changed_meaning],
         "withdrawn": applied.withdrawn,
+        "took_over": applied.took_over or None,
         "backfill": None if report is None else report_json(report),
     }
 
@@ -58,6 +59,8 @@ def print_applied(applied: Applied, remark: str = "", *, dry_run: bool) -> None:
         out.print(f"would be in force: epoch {applied.epoch}{remark}; nothing was done")
     else:
         out.print(f"in force: epoch {applied.epoch}{remark}")
+    if applied.took_over:
+        out.print(f"  {applied.took_over}", markup=False)
     for what, versions in (("new", applied.new), ("retired", applied.retired)):
         for name, number in versions:
             out.print(f"  {what}: {name} version {number}")

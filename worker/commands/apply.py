@@ -15,14 +15,14 @@ from worker.admin.backfill import change_to_build, is_building
 from worker.admin.changes import shown_builder
 from worker.admin.lease import Limits
 from worker.admin.plan_file import PlanFile, is_plan_file, read_plan
-from worker.admin.rollout import MeaningChangedError, Terms, apply_rules
+from worker.admin.rollout import MeaningChangedError, Terms, apply_rules, deployed_versions
 from worker.app import prepare_schema, wall_clock
 from worker.broker.publish import announcement_limit
 from worker.commands.announced import Announces, policy_of
 from worker.commands.applied import as_json_of, check_message, note, print_applied
 from worker.commands.backfill import print_report, run_backfill
 from worker.commands.checked_rules import usable_rules
-from worker.commands.examples import failed_examples
+from worker.commands.examples import failed_examples, failure_line
 from worker.commands.options import json_object_option, lag_option, message_option, rate_option, rules_argument
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.announcement_limits import announcements
@@ -109,7 +109,8 @@ def _rules_of(paths: Sequence[Path]) -> tuple[RuleSet, PlanFile | None]:
             plan = read_plan(paths[0])
             return read_written(plan.files), plan
         except ValueError as error:
-            raise click.ClickException(str(error)) from error
+            screen.fail(str(error))
+            raise SystemExit(1) from error
     return usable_rules(paths), None
 
 
@@ -119,11 +120,7 @@ def _check_examples(rules: RuleSet) -> None:
     if not failed:
         return
     for failure in failed:
-        line, column = failure.source.position(failure.span.start)
-        where = f"{failure.source.name}:{line}:{column}"
-        screen.err().print(
-            f'{where}: example "{failure.example}" expects {failure.expected}, and gets {failure.got}', markup=False
-        )
+        screen.err().print(failure_line(failure), markup=False)
     screen.fail("an example of the rules fails; nothing was done", "`ach test` with the same rules shows why")
     raise SystemExit(1)
 
@@ -134,6 +131,7 @@ async def _apply(settings: Settings, order: Order) -> None:
 
     async def work(store: Store) -> None:
         await prepare_schema(store, settings, now=wall_clock())
+        await _check_retired(store, order)
         try:
             applied = await apply_rules(
                 store,
@@ -164,6 +162,22 @@ async def _apply(settings: Settings, order: Order) -> None:
             print_report(await run_backfill(store, settings))
 
     await with_store(settings, work, check=False)
+
+
+async def _check_retired(store: Store, order: Order) -> None:
+    """Refuse files without any achievement that would retire all: most often they are empty by mistake.
+
+    Raises:
+        CommandError: nothing was done.
+    """
+    if order.rules.rules.achievements or order.terms.plan is not None:
+        return
+    held = {one.achievement for one in await deployed_versions(store) if one.retired_at is None}
+    if held:
+        raise CommandError(
+            f"these rules have no achievement, and would retire all {len(held):,} that are in force; nothing was done",
+            "`ach rules retire NAME` retires one; to retire all: ach plan RULES --out FILE, ach apply FILE",
+        )
 
 
 async def _go_on(store: Store, settings: Settings, applied: Applied, order: Order) -> None:

@@ -93,7 +93,8 @@ def json_of(change: Change, counts: Counts | None = None) -> dict[str, object]:
         del fields[name]
     fields["built_by"] = shown_builder(change.builder) if change.state == "building" else None
     fields["silent_seconds"] = change.silent_ms // 1000 if change.state in {"pending", "building"} else None
-    fields["seconds_left"] = None if headway.seconds_left is None else round(headway.seconds_left)
+    left = headway.seconds_left if change.state in {"building", "paused"} else None
+    fields["seconds_left"] = None if left is None else round(left)
     if counts is not None:
         fields["decisions"] = dict(counts.decisions)
         unlocks = ("granted", "silent", "waiting", "announced")

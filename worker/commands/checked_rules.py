@@ -9,6 +9,7 @@ import click
 
 from dsl.check.names import achievements_begun, families
 from dsl.check.unlocks import check_names
+from worker.admin.plan_file import names_a_plan
 from worker.report import screen
 from worker.rulefiles import NoRulesError, load
 
@@ -23,8 +24,11 @@ def read_rules(paths: Sequence[Path]) -> RuleSet:
     """Read rule files; their problems are part of what is returned.
 
     Raises:
-        click.UsageError: a file is missing or cannot be read.
+        click.UsageError: a file is missing, cannot be read, or is a plan.
     """
+    for path in paths:
+        if names_a_plan(path):
+            raise click.UsageError(f"{path} is a plan, and no rules: `ach apply {path}` puts it into force")
     try:
         return load(paths)
     except NoRulesError as error:

@@ -15,7 +15,7 @@ from worker.app import wall_clock
 from worker.broker.streams import BrokerAwayError
 from worker.commands.erase_undo import undo
 from worker.commands.operator_word import by_option
-from worker.commands.options import json_object_option, must_not_ask
+from worker.commands.options import NAMED, json_object_option, must_not_ask
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.contract.partition import token
 from worker.report import screen
@@ -40,8 +40,8 @@ class _Options(TypedDict):
 
 
 @click.command("erase")
-@click.argument("user", metavar="USER")
-@click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
+@click.argument("user", metavar="USER", type=NAMED)
+@click.option("--tenant", "-t", required=True, type=NAMED, metavar="TENANT", help="The user's tenant.")
 @click.option("--yes", is_flag=True, help="Do not ask, even if nothing is known of the user.")
 @click.option("--purge-streams", "purge", is_flag=True, help="Also remove their messages from the broker's streams.")
 @click.option("--undo", is_flag=True, help="Take their events again from now on; what was erased stays gone.")

@@ -27,3 +27,10 @@ def run_examples(rules: RuleSet) -> Iterator[Verdict]:
 def failed_examples(rules: RuleSet) -> list[Failure]:
     """Run every example of a rule set without errors; return why some fail."""
     return [failure for verdict in run_examples(rules) for failure in verdict.failures]
+
+
+def failure_line(failure: Failure) -> str:
+    """Return in one line where an example fails, and how."""
+    line, column = failure.source.position(failure.span.start)
+    where = f"{failure.source.name}:{line}:{column}"
+    return f'{where}: example "{failure.example}" expects {failure.expected}, and gets {failure.got}'

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from worker.commands.options import NAMED
 from worker.commands.servers import CommandError, on_servers
 from worker.distribution import install
 from worker.probes.http import ListenError
@@ -80,7 +81,7 @@ def command(
 
 
 @command.command("key")
-@click.option("--tenant", "-t", required=True, metavar="TENANT", help="Whose key.")
+@click.option("--tenant", "-t", required=True, type=NAMED, metavar="TENANT", help="Whose key.")
 @click.option("--validate", is_flag=True, help="A key for tests: its events are held to the rules' contracts.")
 def key(tenant: str, *, validate: bool) -> None:
     """Make a key for a tenant's servers.

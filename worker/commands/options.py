@@ -17,6 +17,31 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 PATHS: Final = click.Path(path_type=Path)
 EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+
+class _Named(click.ParamType[str]):
+    """A tenant or a user: a variable that a script has not set gives an empty text, which is nothing's name."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name.
+
+        Raises:
+            click.BadParameter: it is empty, or cannot be kept.
+        """
+        if not value:
+            self.fail("expected a name, got an empty text", param, ctx)
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{value!r} is no Unicode text", param, ctx)
+        if "\0" in value:
+            self.fail(f"{value!r} has a character that cannot be kept", param, ctx)
+        return value
+
+
+NAMED: Final = _Named()
+
 change_argument = click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
 rules_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=PATHS)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")

@@ -102,11 +102,28 @@ async def _rebuild(settings: Settings, *, request: _Request) -> bool:
         except anyio.get_cancelled_exc_class():
             screen.err().print("interrupted: the same command goes on with it", markup=False)
             raise
+    if done.is_as_it_was:
+        _check_named(target, done.subjects, done.events)
     if options["as_json"]:
         screen.say_json(_as_json(done))
     else:
         _print(done)
     return done.is_as_it_was
+
+
+def _check_named(target: Target, subjects: int, events: int) -> None:
+    """Refuse a name behind which nothing was found: most often it is misspelt, and all is well with another one.
+
+    Raises:
+        CommandError: nothing was done.
+    """
+    if target.user is not None and not events:
+        whose = f"of {target.user!r} in tenant {target.tenant!r}"
+    elif target.tenant is not None and not subjects:
+        whose = f"of tenant {target.tenant!r}"
+    else:
+        return
+    raise CommandError(f"no event {whose} is heard by a rule in force; nothing was done", "is the name right?")
 
 
 @contextmanager
@@ -179,6 +196,8 @@ async def _preview(settings: Settings, *, request: _Request) -> bool:
         return found
 
     found = await with_store(settings, read)
+    if not found.disagreed:
+        _check_named(target, found.subjects, found.folded)
     wrong = Counter({why: n for why, n in found.disagreed.items() if not why.is_word_of_operator})
     if options["as_json"]:
         screen.say_json(

@@ -11,7 +11,7 @@ import msgspec
 
 from worker.app import at_once, run
 from worker.commands.servers import on_servers
-from worker.doctor.gather import WorkerChecks
+from worker.doctor.gather import WorkerChecks, check_names
 from worker.process.loop import spare_collector
 from worker.process.signals import stop_on_signals
 from worker.settings import Name
@@ -59,6 +59,7 @@ async def _run(settings: Settings, *, group: str | None, drain: bool, unsafe: bo
     spare_collector()
     if group is not None:
         settings = msgspec.structs.replace(settings, group=group)
+    check_names(settings, unsafe=unsafe)
     check = WorkerChecks(unsafe=unsafe)
     async with open_spans(os.environ, settings) as spans, stop_on_signals() as stop:
         return await run(settings, stop=stop, drain=at_once() if drain else None, check=check, spans=spans)

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from dsl.outcome import Subject
+from worker.commands.options import NAMED
 from worker.commands.servers import CommandError, on_servers
 from worker.distribution import install
 from worker.probes.http import ListenError
@@ -62,7 +63,7 @@ def command(context: click.Context, path: Path, host: str | None, port: int | No
 
 
 @command.command("key")
-@click.option("--tenant", "-t", required=True, metavar="TENANT", help="Whose key.")
+@click.option("--tenant", "-t", required=True, type=NAMED, metavar="TENANT", help="Whose key.")
 def key(tenant: str) -> None:
     """Make a key for a tenant's servers, and a secret to sign tokens for its users' browsers.
 
@@ -82,7 +83,7 @@ def key(tenant: str) -> None:
 
 @command.command("token")
 @click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
-@click.option("--user", "-u", required=True, metavar="USER", help="The user, or the subject of --scope.")
+@click.option("--user", "-u", required=True, type=NAMED, metavar="USER", help="The user, or the subject of --scope.")
 @click.option("--scope", default="user", show_default=True, metavar="SCOPE", help="Of what is not a user.")
 @click.option("--ttl", default="15m", show_default=True, metavar="SPAN", help="How long it lives, 1h at most.")
 @click.pass_obj

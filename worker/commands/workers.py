@@ -14,6 +14,7 @@ from worker.broker.once import connected_once
 from worker.broker.shares import member_name, ranges
 from worker.commands.options import json_option
 from worker.commands.servers import on_servers, with_store
+from worker.console.pulse import worker_state
 from worker.report import screen
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from worker.store import Store
 
 CONNECT_SECONDS = 5
-DEAD_MICROSECONDS = 15_000_000
-"""Without a row in the table, which a worker writes every five seconds."""
 
 
 @click.command("workers")
@@ -67,7 +66,7 @@ async def list_workers(settings: Settings, *, as_json: bool) -> None:
             str(one.worker_id),
             one.host,
             one.release,
-            _state(one, now),
+            state(one, now),
             format_instant(one.seen_at)[:19],
             one.messages,
             *_share(one, groups),
@@ -78,10 +77,9 @@ async def list_workers(settings: Settings, *, as_json: bool) -> None:
     screen.table(screen.plural(len(rows), "worker"), columns, rows, ids=range(1))
 
 
-def _state(one: Known, now: int) -> str:
-    if one.stopped:
-        return "stopped"
-    return "silent" if now - one.seen_at > DEAD_MICROSECONDS else "running"
+def state(one: Known, now: int) -> str:
+    """Return the state of a worker: `at work`, `ended` or `lost`, as `ach status` says."""
+    return worker_state(stopped=one.stopped, seen_at=one.seen_at, now=now)
 
 
 def _share(one: Known, groups: list[Dealt]) -> tuple[str, str, str]:
@@ -102,7 +100,7 @@ def _as_json(one: Known, groups: list[Dealt], now: int) -> dict[str, Any]:
         "worker_id": str(one.worker_id),
         "started_at": format_instant(one.started_at),
         "seen_at": format_instant(one.seen_at),
-        "state": _state(one, now),
+        "state": state(one, now),
         "group": group or None,
         "partitions": list(shares.get(member_name(one.host, str(one.worker_id)), ())),
     }

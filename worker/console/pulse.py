@@ -72,10 +72,15 @@ class WorkerSeen(NamedTuple):
     stopped: bool
 
     def state(self, now: int) -> str:
-        """Return `at work`, `ended`, or `lost` where it fell silent without a goodbye."""
-        if self.stopped:
-            return "ended"
-        return "lost" if now - self.seen_at > SILENT else "at work"
+        """Return the state in words, see `worker_state`."""
+        return worker_state(stopped=self.stopped, seen_at=self.seen_at, now=now)
+
+
+def worker_state(*, stopped: bool, seen_at: int, now: int) -> str:
+    """Return `at work`, `ended`, or `lost` for a worker that fell silent without a goodbye; in microseconds."""
+    if stopped:
+        return "ended"
+    return "lost" if now - seen_at > SILENT else "at work"
 
 
 class Waiting(NamedTuple):

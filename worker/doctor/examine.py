@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from worker.doctor.books import BOOKS_CHECKS, SCHEMA_CHECKS
 from worker.doctor.consumers import CONSUMER_CHECKS
 from worker.doctor.facts import StreamSeen
@@ -18,10 +20,10 @@ from worker.doctor.servers import (
 )
 from worker.doctor.streams import STREAM_CHECKS
 from worker.doctor.subjects import overlap
+from worker.settings import Settings
 
 if TYPE_CHECKING:
     from worker.doctor.facts import BrokerFacts, DatabaseFacts
-    from worker.settings import Settings
 
 BROKER: Final = "nats"
 DATABASE: Final = "postgresql"
@@ -36,11 +38,23 @@ def names(settings: Settings) -> list[Finding]:
             if same
             else f"events on {settings.input_prefix}.> and unlocks on {settings.unlock_prefix}.> share subjects"
         )
-        mend = "export ACH_UNLOCK_STREAM=UNLOCKS ACH_UNLOCK_PREFIX=unlocks"
+        mend = _mend_names(settings, "stream" if same else "prefix")
         return [
             Finding("settings streams", Level.ERROR, f"{said}: announcements come back as events", mend, refuses=True)
         ]
     return [Finding("settings streams", Level.OK, "two streams, and no subject in both", "", refuses=False)]
+
+
+def _mend_names(settings: Settings, what: str) -> str:
+    """Return what sets the streams or the prefixes back to their defaults, as far as they have others."""
+    usual, named = msgspec.structs.asdict(Settings()), msgspec.structs.asdict(settings)
+    both = [f"input_{what}", f"unlock_{what}"]
+    return f"export {' '.join(f'ACH_{one.upper()}={usual[one]}' for one in both if named[one] != usual[one])}"
+
+
+def without_subjects(findings: list[Finding]) -> list[Finding]:
+    """Leave out what is said of the subjects of streams: it has no meaning where the settings name the wrong ones."""
+    return [one for one in findings if not one.check.endswith(" subjects")]
 
 
 def zones(flaw: str) -> list[Finding]:

@@ -61,9 +61,25 @@ async def examine_all(settings: Settings, *, now: Callable[[], float] = time) ->
     return [
         *examine.names(settings),
         *examine.zones(_zone_flaw()),
-        *examine.broker(broker),
+        *_as_named(settings, examine.broker(broker)),
         *examine.database(database.beside(backlog)),
     ]
+
+
+def check_names(settings: Settings, *, unsafe: bool) -> None:
+    """Refuse settings that mix events and unlocks, before anything is made at the broker.
+
+    Raises:
+        UnsafeError: they do.
+    """
+    refused = [one for one in examine.names(settings) if one.refuses]
+    if refused and not unsafe:
+        raise UnsafeError(refused)
+
+
+def _as_named(settings: Settings, findings: list[Finding]) -> list[Finding]:
+    mixed = any(one.refuses for one in examine.names(settings))
+    return examine.without_subjects(findings) if mixed else findings
 
 
 async def examine_at_start(store: Store, client: BrokerClient, settings: Settings) -> list[Finding]:
@@ -71,7 +87,7 @@ async def examine_at_start(store: Store, client: BrokerClient, settings: Setting
     findings = [*examine.names(settings), *examine.zones(_zone_flaw())]
     try:
         with anyio.fail_after(START_SECONDS):
-            findings += examine.streams(await ask_streams(client, settings))
+            findings += _as_named(settings, examine.streams(await ask_streams(client, settings)))
             rest = Unknown("it is not needed at the start")
             findings += examine.database(DatabaseFacts(await ask_settings(store, settings), rest, rest, rest))
     except (UnavailableError, RefusedError, BrokerAwayError, *OUT_OF_REACH) as error:

@@ -34,8 +34,8 @@ class Why(StrEnum):
 
     @property
     def is_word_of_operator(self) -> bool:
-        """Whether production is right: the word of an operator comes on top of the events."""
-        return self is Why.REVOKED
+        """Whether production is right under the rules in force: who retires an achievement leaves its grants."""
+        return self in {Why.REVOKED, Why.RETIRED}
 
 
 class StoredUnlock(NamedTuple):

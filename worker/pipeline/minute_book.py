@@ -13,6 +13,7 @@ import structlog
 from worker.distribution import release
 from worker.engine.columns import columns
 from worker.engine.minutes import MINUTE
+from worker.engine.rule_set import RulesRefusedError
 from worker.store import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from worker.engine.minutes import Counts, Key
     from worker.engine.stats import Stats
+    from worker.pipeline.pipeline import InForce
     from worker.pipeline.standby import Standby
     from worker.store import Store
 
@@ -52,13 +54,13 @@ class MinuteBook:
         standby: Standby,
         *,
         worker_id: UUID,
-        epoch: Callable[[], int],
+        in_force: InForce,
         now: Callable[[], int],
     ) -> None:
         self._store = store
         self._stats = stats
         self._standby = standby
-        self._epoch = epoch
+        self._in_force = in_force
         self._now = now
         self._id = worker_id
         self._started_at = now()
@@ -93,14 +95,15 @@ class MinuteBook:
             async with self._store.transaction() as session:
                 if taken:
                     await session.run("add_minutes", **minute_columns(taken))
-                await session.run(
+                epoch = await session.value(
+                    int,
                     "worker_is_here",
                     worker_id=self._id,
                     host=platform.node() or "unknown",
                     release=release(),
                     started_at=self._started_at,
                     now=self._now(),
-                    rules_epoch=self._epoch(),
+                    rules_epoch=self._in_force.epoch,
                     messages=self._stats.messages,
                     retries=self._stats.retries,
                     stopped=stopped,
@@ -116,6 +119,23 @@ class MinuteBook:
             log.debug("the counts of this minute wait", said=str(error))
         except RefusedError as error:
             log.warning("the counts of this minute are lost", said=str(error))
+        else:
+            known = self._in_force.rules  # read by the first batch, and not here
+            if known is not None and epoch is not None and epoch > known.epoch and not stopped:
+                await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Read the rules that came into force while no batch came, so that metrics and lists of workers have them."""
+        try:
+            await self._in_force.reload()
+        except (
+            UnavailableError,
+            RefusedError,
+            RulesRefusedError,
+        ) as error:  # a batch finds the same, and acts
+            log.debug("the rules in force are not read", said=str(error))
+        else:
+            self._call()
 
 
 def minute_columns(taken: Mapping[Key, Counts]) -> dict[str, object]:

@@ -77,6 +77,11 @@ class InForce:
         self._load = load
         self.rules: Deployed | None = None
 
+    @property
+    def epoch(self) -> int:
+        """Their epoch; 0 where none were read."""
+        return 0 if self.rules is None else self.rules.epoch
+
     async def reload(self) -> Deployed:
         """Read them again.
 

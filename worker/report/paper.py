@@ -63,17 +63,37 @@ class Paper(Console):
         numbers: AbstractSet[int],
         whole: AbstractSet[int],
     ) -> None:
-        """Draw a table; `numbers` has the indices of columns of numbers, `whole` of those that are not folded."""
+        """Draw a table; `numbers` has the indices of columns of numbers, `whole` of those that are not folded.
+
+        Where a terminal is too narrow for that, each row becomes a block, with a line for each cell that is not empty.
+        """
+        widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+        least = [width if at in whole else min(width, NARROW) for at, width in enumerate(widths)]
+        if self.file.isatty() and sum(least) + _GAP * (len(least) - 1) > self.width:
+            self._draw_blocks(columns, cells, whole)
+            return
         drawn = Table(box=None, pad_edge=False, header_style="dim")
         for at, column in enumerate(columns):
             justify = "right" if at in numbers else "left"
             drawn.add_column(column, justify=justify, overflow="fold", no_wrap=at in whole)
         for row in cells:
             drawn.add_row(*row)
-        widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
-        least = [width if at in whole else min(width, NARROW) for at, width in enumerate(widths)]
         self.width = max(self.width, _GAP + sum(least if self.file.isatty() else widths) + _GAP * len(widths))
         self.print(drawn, crop=False)
+
+    def _draw_blocks(self, columns: Sequence[str], cells: Sequence[Sequence[str]], whole: AbstractSet[int]) -> None:
+        label = max(map(cell_len, columns))
+        room = max(self.width - label - _GAP, NARROW)
+        for number, row in enumerate(cells):
+            if number:
+                self.print()
+            for at, (column, cell) in enumerate(zip(columns, row, strict=True)):
+                lines = [cell] if at in whole else [line.plain.rstrip() for line in Text(cell).wrap(self, room)]
+                name = column
+                for line in lines if cell else ():
+                    start = " " * (label - cell_len(name)) + name + " " * _GAP
+                    self.print(Text.assemble((start, "dim"), line), crop=False, soft_wrap=True)
+                    name = ""
 
     @contextmanager
     def bar(self, what: str, total: int | None) -> Generator[Callable[[int, str], None]]:

@@ -153,6 +153,9 @@ def in_words(error: BaseException) -> str:
     """Return what the server or its client says; of the network, what it means."""
     if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
         return _first_line(error)
+    if type(error) is ConnectionError:
+        # So the client calls whatever goes wrong while TLS is agreed on; the system's own errors are subclasses.
+        return "what listens there is no PostgreSQL, or does not agree on TLS (sslmode)"
     return network_words(error).partition("\n")[0]
 
 

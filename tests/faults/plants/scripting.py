@@ -9,6 +9,65 @@ from tests.faults.plants.bug import Bug
 SCRIPTING: Final = "acceptance/test_scripting.py"
 HELP: Final = "acceptance/test_help.py"
 
+_MISTAKES: Final = (
+    Bug(
+        "empty_plan_taken_for_rules",
+        "a plan that a full disk has left empty does not retire all rules",
+        at="is_plan_file",
+        old='path.suffix == ".json" or not (head or path.suffix == SUFFIX)',
+        new='path.suffix == ".json"',
+        tests=("worker/admin/test_plan_file.py::test_what_a_full_disk_has_left_of_a_plan_is_no_rules",),
+    ),
+    Bug(
+        "no_rules_retire_all",
+        "rules without an achievement retire nothing, unless a plan shows it",
+        at="_check_retired",
+        old="if held:",
+        new="if not held:",
+        tests=("acceptance/test_change_commands.py::test_a_change_from_the_plan_to_its_end",),
+    ),
+    Bug(
+        "plan_written_though_an_example_fails",
+        "a plan that an apply would refuse is not written",
+        at="worker.commands.plan:_write",
+        old="is_refused or ",
+        new="",
+        tests=("acceptance/test_plan_command.py::test_what_an_apply_refuses_is_said_beside_the_plan",),
+    ),
+    Bug(
+        "retired_grants_taken_for_defects",
+        "grants of a retired achievement are no difference between production and its events",
+        at="Why.is_word_of_operator",
+        old="{Why.REVOKED, Why.RETIRED}",
+        new="{Why.REVOKED}",
+        tests=("acceptance/test_rules_commands.py::test_rules_are_listed_shown_and_retired",),
+    ),
+    Bug(
+        "idle_worker_keeps_old_rules",
+        "a worker without events follows the rules in force",
+        at="MinuteBook.write",
+        old="epoch > known.epoch",
+        new="epoch < known.epoch",
+        tests=("integration/test_rules.py::test_a_worker_without_events_follows_the_rules_in_force",),
+    ),
+    Bug(
+        "unknown_user_rebuilt",
+        "a rebuild of a user that is unknown says so",
+        at="worker.commands.rebuild:_check_named",
+        old="target.user is not None and not events",
+        new="False",
+        tests=("acceptance/test_rules_commands.py::test_rules_are_listed_shown_and_retired",),
+    ),
+    Bug(
+        "change_taken_over_in_silence",
+        "an apply says which change was not done",
+        at="taken_over",
+        old='{"building", "paused"}',
+        new='{"paused"}',
+        tests=("integration/test_change.py::test_a_new_change_takes_over_from_one_that_is_built",),
+    ),
+)
+
 BUGS: Final = (
     Bug(
         "hint_names_the_stranger",
@@ -114,4 +173,5 @@ BUGS: Final = (
         new='shutil.which("ach") is None',
         tests=("worker/commands/test_exports.py::test_another_shell_finds_ach",),
     ),
+    *_MISTAKES,
 )

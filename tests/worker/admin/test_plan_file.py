@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from worker.admin.plan_file import PlanFile, PlanFileError, is_plan_file, plan_file, plan_of, plan_text, read_plan
+from worker.admin.plan_file import (
+    PlanFile,
+    PlanFileError,
+    is_plan_file,
+    names_a_plan,
+    plan_file,
+    plan_of,
+    plan_text,
+    read_plan,
+)
 from worker.engine.rule_set import RuleFile
 
 if TYPE_CHECKING:
@@ -44,6 +54,35 @@ def test_rules_are_no_plan(tmp_path: Path) -> None:
     assert not is_plan_file(path)
     assert not is_plan_file(tmp_path)
     assert not is_plan_file(tmp_path / "missing")
+    path.write_text("")
+    assert not is_plan_file(path)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "friday.plan"])
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_what_a_full_disk_has_left_of_a_plan_is_no_rules(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    assert is_plan_file(path)
+    with pytest.raises(PlanFileError, match="is no plan"):
+        read_plan(path)
+
+
+def test_nothing_is_read_of_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with os.fdopen(os.open(path, os.O_RDWR), "r+b", buffering=0) as pipe:
+        pipe.write(b"{")
+        assert not is_plan_file(path)
+        assert not names_a_plan(path)
+        assert pipe.read(1) == b"{"
+
+
+def test_a_plan_among_rules_is_seen(tmp_path: Path) -> None:
+    (path := tmp_path / "plan").write_bytes(plan_text(made()))
+    assert names_a_plan(path)
+    path.write_text("{")
+    assert not names_a_plan(path)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,9 @@ def test_an_unknown_user(folder: Path) -> None:
     ran = _explain(folder, "-u", "eve", "-a", "two")
     assert ran.exit_code == 1
     assert "these rules hear no event of user eve" in ran.stderr
+    ran = _explain(folder, "--user", "eve", "-t", "t", "--achievement", "two")
+    assert ran.exit_code == 0
+    assert "the rules have heard no event of user 'eve' of tenant 't': this is how it begins\n" in ran.stderr
     assert "eve has not earned two yet" in _explain(folder, "-u", "eve", "-a", "two", "--tenant", "t").stdout
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Final
 
@@ -137,6 +138,21 @@ def test_a_sample_says_estimates_and_intervals() -> None:
     assert "    no longer qualify, keep it as contested    ~1,400   (830 to 2,340)\n" in shown
     assert "reads about 171,000 events" in shown
     assert "Announce: about 0 of 300 new grants (--announce none)\n" in shown
+
+
+def test_a_sample_that_shows_nothing_does_not_say_that_nothing_is_there() -> None:
+    seen = msgspec.structs.replace(
+        PREVIEW,
+        sample=Sample("1", 500, 50_000),
+        achievements=[change("hello", Status.NEW, [])],
+        build=msgspec.structs.replace(PREVIEW.build, events=0),
+        gained=0,
+    )
+    shown = page(seen)
+    assert re.search(r"^\+ hello +0 gain \(0 to 3\d\d\)$", shown, re.MULTILINE)
+    assert "Build: 1 new aggregate; the sample has no event that it reads\n" in shown
+    unseen = msgspec.structs.replace(seen, sample=Sample("1", 0, 20))
+    assert re.search(r"^\+ hello +0 gain \(0 to 20\)$", page(unseen), re.MULTILINE)
 
 
 def test_what_an_apply_refuses_comes_last() -> None:

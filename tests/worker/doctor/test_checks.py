@@ -34,6 +34,7 @@ from worker.doctor.facts import (
     StreamState,
 )
 from worker.doctor.finding import Finding, Level, Unknown, judged
+from worker.doctor.gather import UnsafeError, check_names
 from worker.doctor.servers import ACCOUNT_CHECKS, CLOCK_CHECKS, DATABASE_CHECKS, SERVER_CHECKS, TABLE_CHECKS
 from worker.doctor.streams import STREAM_CHECKS
 from worker.settings import Settings
@@ -251,16 +252,29 @@ def test_what_is_not_known_is_said_once_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "said", "mend"),
     [
-        ({"unlock_stream": "EVENTS"}, "events and unlocks share the stream EVENTS"),
-        ({"unlock_prefix": "events.unlocks"}, "share subjects"),
-        ({"input_prefix": "unlocks.in"}, "share subjects"),
+        ({"unlock_stream": "EVENTS"}, "share the stream EVENTS", "export ACH_UNLOCK_STREAM=UNLOCKS"),
+        ({"input_stream": "UNLOCKS"}, "share the stream UNLOCKS", "export ACH_INPUT_STREAM=EVENTS"),
+        ({"unlock_prefix": "events.unlocks"}, "share subjects", "export ACH_UNLOCK_PREFIX=unlocks"),
+        ({"input_prefix": "unlocks.in", "input_stream": "LANE"}, "share subjects", "export ACH_INPUT_PREFIX=events"),
     ],
 )
-def test_one_stream_for_both_is_refused(changes: dict[str, str], said: str) -> None:
-    (one,) = examine.names(msgspec.structs.replace(SETTINGS, **changes))
-    assert (one.level, one.refuses, said in one.said) == (Level.ERROR, True, True)
+def test_one_stream_for_both_is_refused_before_anything_is_made(changes: dict[str, str], said: str, mend: str) -> None:
+    settings = msgspec.structs.replace(SETTINGS, **changes)
+    (one,) = examine.names(settings)
+    assert (one.level, one.refuses, said in one.said, one.mend) == (Level.ERROR, True, True, mend)
+    with pytest.raises(UnsafeError, match=said):
+        check_names(settings, unsafe=False)
+    check_names(settings, unsafe=True)
+
+
+def test_no_stream_is_to_be_changed_because_a_setting_is_wrong() -> None:
+    seen = [
+        Finding(f"stream UNLOCKS {what}", Level.ERROR, "", "nats stream edit", refuses=True)
+        for what in ("subjects", "other subjects", "storage")
+    ]
+    assert [one.check for one in examine.without_subjects(seen)] == ["stream UNLOCKS storage"]
 
 
 def test_old_servers_full_accounts_and_missing_time_zones() -> None:

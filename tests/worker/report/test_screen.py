@@ -263,7 +263,7 @@ LONG = "a subject of many words, longer than the line"
 
 @pytest.mark.parametrize("wide", [True, False])
 def test_what_is_copied_from_a_table_is_in_one_piece(monkeypatch: pytest.MonkeyPatch, *, wide: bool) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("COLUMNS", "60")
     written = Screen(terminal=not wide)
     monkeypatch.setattr(sys, "stdout", written)
     screen.table(
@@ -279,6 +279,26 @@ def test_what_is_copied_from_a_table_is_in_one_piece(monkeypatch: pytest.MonkeyP
     assert lines[0].startswith(f"{UUID}  1234567  ")
     assert (len(lines) == 1) == (LONG in lines[0]) == wide
     assert "".join(line[47:] for line in lines).replace(" ", "") == LONG.replace(" ", "")
+
+
+def test_a_table_that_a_terminal_is_too_narrow_for_becomes_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    written = Screen(terminal=True)
+    monkeypatch.setattr(sys, "stdout", written)
+    rows = [(UUID, 1234567, LONG, ""), ("2", 8, "a", "note")]
+    screen.table("2 rows", ["id", "n", "words", "remark"], rows, right=(1,), ids=(0,))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", written.getvalue()).splitlines() == [
+        "2 rows",
+        f"    id  {UUID}",
+        "     n  1234567",
+        " words  a subject of many words, longer",
+        "        than the line",
+        "",
+        "    id  2",
+        "     n  8",
+        " words  a",
+        "remark  note",
+    ]
 
 
 @pytest.mark.parametrize("no_color", [True, False])

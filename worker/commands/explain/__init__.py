@@ -51,7 +51,7 @@ class _Asked(TypedDict):
     "--user", "--subject", "-u", "subject", required=True, metavar="U", help="The user (for `scope team`: the team)."
 )
 @click.option("--achievement", "-a", required=True, metavar="A[.TIER]", help="Without TIER: every tier.")
-@click.option("--tenant", metavar="T", help="Needed if several tenants know the subject.")
+@click.option("--tenant", "-t", metavar="T", help="Needed if several tenants know the subject.")
 @click.option(
     "--occurrence", metavar="X", help="If the achievement repeats, such as 2026-W15 (default: the current one)."
 )

@@ -65,6 +65,9 @@ def print_answer(
     Raises:
         CannotExplainError: there is no such occurrence, or the page cannot be written.
     """
+    if not events:
+        who = f"{subject.scope} {subject.subject!r} of tenant {subject.tenant_id!r}"
+        screen.err().say(f"the rules have heard no event of {who}: this is how it begins")
     found = explained(rules, subject, request.question, tiers_asked_for(rules, request.question), events, now)
     if request.html is not None:
         _write(request.html, found, [_kept(subject.subject, one) for one in contested], as_json=request.form == "json")

@@ -21,6 +21,7 @@ from worker.commands.checked_rules import usable_rules
 from worker.commands.options import PATHS, json_format_option, rules_argument, wall_clock
 from worker.commands.plan.markdown import markdown
 from worker.commands.plan.page import WIDE, lines
+from worker.commands.plan.refusals import refusals
 from worker.commands.servers import CommandError, on_servers, whoami, with_store, write_file
 from worker.engine.change import Policy
 from worker.engine.effects import example_of
@@ -174,19 +175,24 @@ async def _show(store: Store, *, settings: Settings, rules: RuleSet, options: _O
             )
             seen = await preview(store, settings, asked, now=wall_clock())
         _print(seen, kept, options)
+    refused = await refusals(store, rules)
+    if refused:
+        screen.err().print("`ach apply` would refuse these rules:", style="red")
+    for line in refused:
+        screen.err().print(f"    {line}", markup=False)
     if options.out is not None:
-        _write(seen, rules, options.out)
+        _write(seen, rules, options.out, is_refused=bool(refused))
     return seen
 
 
-def _write(seen: Preview, rules: RuleSet, path: Path) -> None:
+def _write(seen: Preview, rules: RuleSet, path: Path, *, is_refused: bool) -> None:
     """Write a plan that can be applied.
 
     Raises:
         CommandError: an apply would refuse it, or the file cannot be written.
     """
-    if seen.misnamed or any(not one.by_declarations for one in seen.refused):
-        raise CommandError("no plan was written: `ach apply` would refuse it", "see the end of the plan above")
+    if is_refused or seen.misnamed or any(not one.by_declarations for one in seen.refused):
+        raise CommandError("no plan was written: `ach apply` would refuse it", "its reasons are above")
     made = plan_file(
         rule_files(rules),
         epoch=seen.epoch,

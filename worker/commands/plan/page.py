@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.outcome import full_name
 from worker.commands.options import microseconds
+from worker.engine.columns import FIELDLESS
+from worker.engine.effects import interval
 from worker.engine.preview import Moves, Status
 from worker.report.screen import plural
 
@@ -143,7 +145,7 @@ def _achievement(change: AchievementChange, preview: Preview, width: int) -> Ite
         simple = len(effects) == 1 and effects[0].tier is None and effects[0].decision == "granted"
         if simple or not effects:
             number = _number(effects[0]) if effects else "0"
-            tail = f" gain{_interval(effects[0]) if effects else ''}"
+            tail = f" gain{_interval(effects[0]) if effects else _of_none(change, preview)}"
             announce = f"   announce: {preview.announce or 'all'}" if effects else ""
             yield Line(_row(head, number, tail + announce, LABEL + 4), style)
             effects = []
@@ -268,6 +270,15 @@ def _interval(effect: Effect) -> str:
     return "" if one is None else f" ({one.low:,} to {one.high:,})"
 
 
+def _of_none(change: AchievementChange, preview: Preview) -> str:
+    """Return what a sample in which no subject gains an achievement says of all."""
+    sample = preview.sample
+    if sample is None or change.scope not in FIELDLESS:
+        return ""
+    one = interval(0, 0, sample.subjects, sample.of)
+    return f" ({one.low:,} to {one.high:,})"
+
+
 def _row(label: str, number: str, tail: str, columns: int) -> str:
     return f"{label:<{columns}}{number:>{NUMBER}}{tail}"
 
@@ -337,6 +348,8 @@ def _cost(preview: Preview) -> Iterator[Line]:
             how = "as read for this plan" if build.measured else "--rate"
             said += f", about {_duration(build.seconds)} at {build.rate:,} events/s ({how})"
         yield Line(said)
+    elif build.new and preview.sample is not None:
+        yield Line(f"Build: {plural(len(build.new), 'new aggregate')}; the sample has no event that it reads")
     else:
         yield Line("Build: nothing; no event is read")
     if preview.gained:

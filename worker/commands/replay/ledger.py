@@ -152,7 +152,8 @@ def _print(epoch: int, request: _Request, found: list[Replayed]) -> None:
         screen.out().print(f"digest {one.digest}")
     rules = f"the rules in force (epoch {epoch})" if request.rules is None else "these rules"
     if request.part.is_whole_history:
-        _print_disagreements(rules, first.disagreed, first.disagreements)
+        decided = request.rules is None and all(why.is_word_of_operator for why in first.disagreed)
+        _print_disagreements(rules, first.disagreed, first.disagreements, decided=decided)
     else:
         screen.out().print("not compared with production: subjects do not have their whole history in this part")
 
@@ -167,11 +168,17 @@ _IN_WORDS: Final = {
 }
 
 
-def _print_disagreements(rules: str, disagreed: Counter[Why], found: list[Disagreement]) -> None:
+def _print_disagreements(rules: str, disagreed: Counter[Why], found: list[Disagreement], *, decided: bool) -> None:
+    """Print how production differs; all of it is `decided` where operators alone have made it so."""
     if not disagreed:
         screen.out().print(f"production has exactly what the events earn by {rules}", style="bold green")
         return
-    screen.out().print(f"production differs from what the events earn by {rules}", style="bold")
+    if decided:
+        screen.out().print(
+            f"production has what the events earn by {rules}, and what operators have decided", style="bold green"
+        )
+    else:
+        screen.out().print(f"production differs from what the events earn by {rules}", style="bold")
     rows = [(f"{count:,}", why.value, _IN_WORDS[why.value]) for why, count in sorted(disagreed.items())]
     screen.table("", ["unlocks", "", "what it means"], rows, right=(0,))
     columns = ["", "tenant", "scope", "subject", "achievement", "by the events", "in production"]

@@ -47,8 +47,9 @@ async def _show(settings: Settings, *, name: str, as_json: bool) -> None:
         judges = "" if one.starts_at is None else f", judges from {format_instant(one.starts_at)}"
         screen.out().say(
             f"{called} version {one.version}: since epoch {one.epoch}, applied {format_instant(one.applied_at)[:19]} "
-            f"by {one.applied_by}{judges}{retired}\n\n{one.source}\n"
+            f"by {one.applied_by}{judges}{retired}"
         )
+        screen.out().print(f"\n{one.source.strip()}\n", markup=False)
 
 
 def _json_of(one: RuleVersion) -> dict[str, object]:
