@@ -146,6 +146,12 @@ WHERE
     -- use mirror_window
 ORDER BY tenant_id, event_id;
 
+-- name: mirror_renamed_events
+-- Those of some events that are in the ledger or the archive under pseudonyms.
+SELECT tenant_id, event_id
+FROM renamed_event
+JOIN unnest(:tenant_ids::text[], :event_ids::text[]) AS asked (tenant_id, event_id) USING (tenant_id, event_id);
+
 -- name: mirror_letters
 -- Dead letters that may be read.
 SELECT dead_letter_id FROM dead_letter WHERE erased_at IS NULL;

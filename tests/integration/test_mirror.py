@@ -187,6 +187,26 @@ async def test_an_erased_user_is_in_no_file_as_others_name_it(engine: Engine, tm
     assert before.rows("SELECT count(*), count(DISTINCT deduplication_key) FROM event") == [(3, 3)]
 
 
+async def test_a_name_goes_with_an_event_that_concerns_no_one_any_more(engine: Engine, tmp_path: Path) -> None:
+    """It went into the files under the pseudonym of its actor, and out of the ledger with the user that it names."""
+    await engine.apply(
+        'event like { author: user }\nachievement liked { title "L" when count(event=like as author, >= 9) }\n'
+    )
+    folder = tmp_path / "mirror"
+    await sent(
+        engine,
+        event(1, "like", user="ann", payload={"author": "mallory-7"}),
+        event(2, "like", user="ann", payload={"author": "bob"}),
+        event(3, "like", user="bob", payload={"author": "cid"}),
+    )
+    async with open_store(engine.settings.database_url) as store:
+        for user in ("ann", "mallory-7"):
+            await erase_user(store, engine.settings, "acme", user, by="op", now=wall_clock())
+            await mirror(engine, folder)
+            assert user not in Read(folder).texts()
+    assert Read(folder).rows("SELECT count(*), count(DISTINCT deduplication_key) FROM event") == [(2, 2)]
+
+
 async def test_traits_have_the_moment_since_when_they_hold(engine: Engine, tmp_path: Path) -> None:
     folder = tmp_path / "mirror"
     carried = [{"plan": "free", "seats": 1}, {"plan": None, "ratio": 1.50}, {"plan": "pro"}]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from dsl.roles import PSEUDONYM
 from worker.mirror.duck import read_parquet
 from worker.mirror.layout import EVENT, FAILED_EVENT, LAYERS
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _PERSONAL = ("detail", "nats_subject")
 """Columns of dead letters that may name a user."""
+_IN_TENANTS = "tenant_id IN (SELECT tenant_id FROM erased)"
 
 
 async def erase(session: Session, files: Files, duck: Duck, new: Window, *, letters: bool) -> int:
@@ -32,6 +34,7 @@ async def erase(session: Session, files: Files, duck: Duck, new: Window, *, lett
     users = await session.rows(_user, "mirror_erasures", **new._asdict())
     if users:
         await to_thread.run_sync(_take_out, files, duck, users)
+        await _take_out_lost(session, files, duck)
     renamed = await session.rows(_user, "mirror_renamed", **new._asdict())
     if renamed:
         await to_thread.run_sync(_take_out_events, files, duck, renamed)
@@ -56,6 +59,35 @@ def _take_out(files: Files, duck: Duck, users: list[tuple[str, str]]) -> None:
         if layer.whose is not None:
             condition = f"(tenant_id, {layer.whose}) IN (SELECT tenant_id, user_id FROM erased)"
             _rewrite(files, duck, layer, condition, f"SELECT * FROM {{}} WHERE ({condition}) IS NOT TRUE")
+
+
+async def _take_out_lost(session: Session, files: Files, duck: Duck) -> None:
+    """Take out events under pseudonyms that are gone, since the last user that they concerned was erased.
+
+    An event of a pseudonym has its row in `renamed_event` as long as there is the event.
+    """
+    written = await to_thread.run_sync(_under_pseudonyms, files, duck)
+    if not written:
+        return
+    tenants, ids = map(list, zip(*written, strict=True))
+    there = set(await session.rows(_event, "mirror_renamed_events", tenant_ids=tenants, event_ids=ids))
+    lost = [one for one in written if one not in there]
+    if lost:
+        await to_thread.run_sync(_take_out_events, files, duck, lost)
+
+
+def _event(tenant_id: str, event_id: str) -> tuple[str, str]:
+    return tenant_id, event_id
+
+
+def _under_pseudonyms(files: Files, duck: Duck) -> list[tuple[str, str]]:
+    """Return the tenants and ids of events of pseudonyms, in tenants of users that were erased since."""
+    found: set[tuple[str, str]] = set()
+    for file in files.layers.get(EVENT.name, []):
+        rows = read_parquet([files.folder / file.path])
+        asked = f"SELECT tenant_id, deduplication_key FROM {rows} WHERE starts_with({EVENT.whose}, ?) AND {_IN_TENANTS}"
+        found.update((str(tenant), str(name)) for tenant, name in duck.rows(asked, PSEUDONYM))
+    return sorted(found)
 
 
 def _take_out_events(files: Files, duck: Duck, events: list[tuple[str, str]]) -> None:

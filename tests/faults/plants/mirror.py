@@ -11,6 +11,14 @@ WINDOW: Final = "worker/mirror/test_window.py"
 
 BUGS: Final = (
     Bug(
+        "a_name_in_an_event_that_is_gone",
+        "the files of a mirror lose the name of an erased user, also where the event is gone under a pseudonym",
+        at="mirror.erasures:erase",
+        old="await _take_out_lost(session, files, duck)",
+        new="pass",
+        tests=("integration/test_mirror.py::test_a_name_goes_with_an_event_that_concerns_no_one_any_more",),
+    ),
+    Bug(
         "mirror_ahead_of_transactions",
         "a run of the mirror goes up to the oldest transaction under way, and not beyond",
         at="window",
