@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dsl.built_ins import is_reward
 from dsl.diagnostics import nearest
 from dsl.parse.raw import RawEvent, RawList
 from dsl.parse.reading import error
@@ -71,7 +72,10 @@ def name_of(args: Arguments, name: str) -> Name | None:
     value = argument.value
     if isinstance(value, RawEvent) and _is_bare(value) and _is_field(name, value.name.text):
         return value.name
-    if isinstance(value, Literal) and isinstance(value.value, str):
+    if isinstance(value, RawEvent) and value.name.text.startswith("at.") and name == "by":
+        hint = "each calendar unit by itself is `per=`: count(per=day, count(event=lesson.completed, >= 1), >= 5)"
+        _wrong_value(argument, "the name of a field", hint)
+    elif isinstance(value, Literal) and isinstance(value.value, str):
         _wrong_value(argument, "the name of a field", "write names without quotes")
     else:
         _wrong_value(argument, "the name of a field")
@@ -83,8 +87,11 @@ def _is_bare(value: RawEvent) -> bool:
 
 
 def _is_field(argument: str, written: str) -> bool:
-    """Return whether an argument may name this: a field, or for `distinct` something of the event's own time."""
-    return "." not in written or (argument == "distinct" and written.startswith("at."))
+    """Return whether an argument may name this: a field, or for `distinct` something of the event's own time.
+
+    The rewards of unlocks are fields with a dot.
+    """
+    return "." not in written or is_reward(written) or (argument == "distinct" and written.startswith("at."))
 
 
 def unit_of(argument: Named | None) -> Name | None:
