@@ -70,6 +70,12 @@ achievement team_news { title "Team news" scope team when count(event=c.done, >=
 )
 """RULES after a change that concerns all users."""
 
+
+def without_roles(rules: str) -> str:
+    """Return rules without those in which events name other users: a build finds its subjects in another way then."""
+    return "\n".join(line for line in rules.splitlines() if "liked" not in line)
+
+
 PREFIX: Final = "events"
 BEGINNING: Final = 1_776_000_000_000_000
 """April 2026, microseconds since the epoch."""

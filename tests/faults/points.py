@@ -147,9 +147,11 @@ def _counted(points: Points, owner: type, name: str) -> Callable[..., Any]:
     async def counted(this: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         what = f"{owner.__name__}.{name} {_subject(args)}".strip()
         points.at(f"before {what}")
-        result = await original(this, *args, **options)
-        points.at(f"after {what}")
-        return result
+        try:
+            return await original(this, *args, **options)
+        finally:
+            # What failed has another side, too: a guarded statement that was overtaken, or what was cancelled.
+            points.at(f"after {what}")
 
     return counted
 
