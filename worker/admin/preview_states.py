@@ -192,8 +192,8 @@ class FromStates(Reading):
             async for chunk in found:
                 folds = await self._folds_of(sorted(chunk.events))
                 async for page in chunk.read(session, self._rules, scope, dict.fromkeys(folds, BEGINNING), part=plan):
-                    for subject, events in groupby(page, itemgetter(0)):
-                        self._feed(folds[subject], [event for _, event in events])
+                    for subject, events in page:
+                        self._feed(folds[subject], events)
                 self.subjects += sum(not isinstance(fold, CarriedFold) for fold in folds.values())
                 asked = columns_of(folds)
                 rows = await session.rows(Stored, "unlocks_as_they_are", **asked, **self._keys)
