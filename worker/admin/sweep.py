@@ -120,12 +120,10 @@ class Chunk(NamedTuple):
                 yield page
 
     def _behind(self, subject: Subject, after: Position, plan: Plan) -> list[Event]:
-        events = self.events.get(subject, [])
-        if plan is not self.swept.part:
-            events = [event for event in events if event.type in plan.types]
-        if after == BEGINNING:
-            return events
-        return events[bisect_right(events, (after.at, after.id), key=canonical_order) :]
+        events = self.events[subject]
+        if after != BEGINNING:
+            events = events[bisect_right(events, (after.at, after.id), key=canonical_order) :]
+        return events if plan is self.swept.part else [event for event in events if event.type in plan.types]
 
 
 class Sweep:

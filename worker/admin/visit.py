@@ -19,6 +19,7 @@ from worker.admin.piece import Pieces, hold
 from worker.admin.preview_events import read_by
 from worker.admin.sweep import Sweep, Swept
 from worker.pipeline.ledger import clock_of, runs_back
+from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -89,8 +90,9 @@ async def _fold(work: Build, pieces: Pieces, scope: str, subjects: Collection[Su
         return
     began = monotonic()
     await _place_rows(work, scope, subjects)
-    async with work.store.transaction(patient=True) as session:
-        ahead = await fold_ahead(session, work.rules, scope, subjects, read)
+    with without_collector():
+        async with work.store.transaction(patient=True) as session:
+            ahead = await fold_ahead(session, work.rules, scope, subjects, read)
     await work.rest(began)
     await pieces.add(ahead)
 
@@ -103,7 +105,7 @@ async def _place_rows(work: Build, scope: str, subjects: Collection[Subject]) ->
     for partition, some in sorted(found.items()):
         names = {"tenant_ids": [one.tenant_id for one in some], "subjects": [one.subject for one in some]}
         async with work.store.transaction() as session:
-            await hold(session, work, partition)
+            await hold(session, work, {partition})
             await session.run("place_void_states", scope=scope, now=work.now(), **names)
 
 
