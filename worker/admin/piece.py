@@ -101,7 +101,7 @@ class Pieces:
         while waiting:
             together = [waiting.popleft()]
             number = len(self._pending[together[0]])
-            while waiting and number < self._work.courtesy.size and self._work.courtesy.calm(monotonic()):
+            while waiting and number < self._work.courtesy.size and self._work.courtesy.alone(monotonic()):
                 together.append(waiting.popleft())
                 number += len(self._pending[together[-1]])
             await self._write(together)

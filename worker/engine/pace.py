@@ -55,6 +55,10 @@ class Courtesy:
         """Tell whether no live work is expected."""
         return at >= self._live_until
 
+    def alone(self, at: float) -> bool:
+        """Tell whether a piece may hold several partitions: one was held, and no live work was seen."""
+        return self.size == self.LARGEST and self.calm(at)
+
     def held(self, seconds: float, size: int, at: float) -> None:
         """Note how long a piece of a size has held its partition."""
         if self.calm(at):
