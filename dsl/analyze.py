@@ -372,7 +372,7 @@ def _span_reasons(known: _Analysis, part: Condition) -> Iterator[Reason]:
 def _reads_clock(part: Condition) -> bool:
     if isinstance(part, Streak | CountUnits | StreakUnits):
         return True
-    if isinstance(part, Count) and part.distinct and part.distinct.text in ZONED:
+    if isinstance(part, Count) and any(name.text in ZONED for name in part.distinct):
         return True
     return any(uses_builtin(test) for pattern in patterns(part) for test in _filters(pattern))
 
@@ -399,7 +399,7 @@ def _once_of(events: Mapping[str, EventSchema], pattern: Pattern) -> Iterator[Re
 
 def _plain_count(part: Count) -> bool:
     unfiltered = part.event.where is None and all(one.where is None for one in part.event.alternatives)
-    return unfiltered and part.distinct is None
+    return unfiltered and not part.distinct
 
 
 def _signed(events: Mapping[str, EventSchema], part: Sum) -> bool:

@@ -50,6 +50,9 @@ NAMES: Final = {
     "ACH223": "A list declared twice",
     "ACH224": "Unknown list",
     "ACH225": "A name of both a list and a field",
+    "ACH231": "An old name that an achievement has",
+    "ACH232": "An old name given twice",
+    "ACH233": "Old names that differ between versions",
 }
 """Found while looking names up."""
 
@@ -124,6 +127,7 @@ ADVICE: Final = {
     "ACH525": "An `unless` that resets every group",
     "ACH526": "`repeat each` beside `by`",
     "ACH527": "Events counted where days are meant",
+    "ACH528": "A count of one unit where the title says several, or of several where it says one",
     "ACH543": "An element that a later version drops",
     "ACH544": "A span that may be negative",
     "ACH545": "A field that rules cannot see",

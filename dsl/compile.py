@@ -19,6 +19,7 @@ from dsl.conditions import build, heard_any, named_types, owner_of
 from dsl.expressions import refs
 from dsl.filters import pattern_types
 from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
+from dsl.labels import labels_of
 from dsl.local_time import TIMEZONE
 from dsl.memory import USER_ZONE, Contracts, Entry, Memory
 from dsl.moments import holds_of_nothing, moment_of, moments_of
@@ -124,8 +125,10 @@ class Plan:
 class Program:
     """A rule set, compiled: one plan a scope that has achievements."""
 
-    def __init__(self, scopes: Mapping[str, Plan]) -> None:
+    def __init__(self, scopes: Mapping[str, Plan], labels: Mapping[str, tuple[str, ...]] | None = None) -> None:
         self.scopes = scopes
+        self.labels = labels or {}
+        """By event type, the fields whose values name occurrences: they have no more bytes than such a name."""
         parts = "\n".join(f"{name} {scopes[name].fingerprint}" for name in sorted(scopes))
         self.fingerprint = blake2b(parts.encode(), digest_size=16).hexdigest()
 
@@ -167,7 +170,7 @@ def compile_rules(rules: Rules) -> Program:
     """Compile checked rules. Rules that the checker found errors in may raise anything."""
     scopes = sorted({scope_of(versions[0]) for versions in rules.achievements.values()} | {USER})
     plans = {scope: _PlanBuilder(rules, scope).build() for scope in scopes}
-    return Program(plans)
+    return Program(plans, labels_of(rules))
 
 
 def compile_watched(rules: Rules, scope: str, watching: Watching) -> Plan:

@@ -64,7 +64,7 @@ from dsl.syntax import (
     Sum,
     Unlocked,
 )
-from dsl.trees import all_counted, asks_unlocks, judged, key_of, resets
+from dsl.trees import all_counted, asks_unlocks, judged, key_of, key_text, resets
 from dsl.types import DAY, HOUR, MINUTE, Unit
 from dsl.values import canonical_number
 
@@ -151,7 +151,7 @@ def heard_any(memory: Memory, types: frozenset[str], version: Achievement, tier:
     """Return the condition that an event of some types was seen."""
     alternatives = tuple(Alternative(event=Name(text=name)) for name in sorted(types))
     pattern = Pattern(alternatives=alternatives, listed=True)
-    tree = Count(event=pattern, distinct=None, cmp=Cmp(op=">=", bound=1))
+    tree = Count(event=pattern, distinct=(), cmp=Cmp(op=">=", bound=1))
     return condition(memory, tree, context_of(version, tier)).node
 
 
@@ -198,8 +198,8 @@ def _operator(memory: Memory, tree: Condition, context: Context, clock: Clock) -
 
 
 def _count(memory: Memory, tree: Count, context: Context, clock: Clock) -> Made:
-    if tree.distinct is not None:
-        return _distinct(memory, tree, tree.distinct.text, context, clock)
+    if tree.distinct:
+        return _distinct(memory, tree, context, clock)
     name, tests, reach = _name(tree, clock), compile_pattern(tree.event, clock), context.horizon
     key, read = name + _bound_key(tree), fields_read(tree.event)
     if context.tracked:
@@ -210,32 +210,33 @@ def _count(memory: Memory, tree: Count, context: Context, clock: Clock) -> Made:
     return Made(Reached(total, whole_bound(tree.cmp)), key)
 
 
-def _distinct(memory: Memory, tree: Count, field: str, context: Context, clock: Clock) -> Made:
+def _distinct(memory: Memory, tree: Count, context: Context, clock: Clock) -> Made:
+    fields, keys = _counted(memory, tree, clock)
     name, tests, reach = _name(tree, clock), compile_pattern(tree.event, clock), context.horizon
-    key, need, read = name + _bound_key(tree), at_least(tree.cmp), fields_read(tree.event, field)
-    keys = _keys(memory, tree, field, clock)
+    key, need, read = name + _bound_key(tree), at_least(tree.cmp), fields_read(tree.event, *fields)
     if context.tracked:
         recent = f"recent {name}"
 
         def make() -> RecentDistinct:
             if keys is None:
-                return RecentDistinct(tests, recent, reach, field)
+                return RecentDistinct(tests, recent, reach, fields[0])
             return RecentDistinctKeys(tests, recent, reach, keys)
 
         return Made(DistinctReached(memory.share(f"{recent}/{reach}", context, make, read), need), key)
 
     def total() -> Distinct:
-        return Distinct(tests, field, name) if keys is None else DistinctKeys(tests, keys, name)
+        return Distinct(tests, fields[0], name) if keys is None else DistinctKeys(tests, keys, name)
 
     distinct = memory.share(name, context, total, read)
     distinct.cap = max(distinct.cap, need)
     return Made(Reached(distinct, whole_bound(tree.cmp)), key)
 
 
-def _keys(memory: Memory, tree: Count, field: str, clock: Clock) -> Keys | None:
-    """Return what reads several values of an event; None for a field with one value."""
-    several = field in COUNTED or memory.listed(tree.event, field)
-    return keys_of(field, clock) if several else None
+def _counted(memory: Memory, tree: Count, clock: Clock) -> tuple[tuple[str, ...], Keys | None]:
+    """Return what `distinct=` names, and what reads the values of an event; None for a single field of one value."""
+    names = tuple(name.text for name in tree.distinct)
+    plain = len(names) == 1 and names[0] not in COUNTED and not memory.listed(tree.event, names[0])
+    return names, None if plain else keys_of(names, clock)
 
 
 def _sum(memory: Memory, tree: Sum, context: Context, clock: Clock) -> Made:
@@ -286,7 +287,8 @@ def _sequence(memory: Memory, tree: Sequence, context: Context, clock: Clock) ->
     reach = context.horizon if context.tracked and by is not None else None
     key = f"sequence({','.join(pattern_key(step, clock) for step in tree.steps)} by {by})"
     tests = [compile_pattern(step, clock) for step in tree.steps]
-    read = frozenset[tuple[str, str]]().union(*(fields_read(step, by) for step in tree.steps))
+    fields = () if by is None else (by,)
+    read = frozenset[tuple[str, str]]().union(*(fields_read(step, *fields) for step in tree.steps))
     sequences = memory.share(f"{key}/{reach}", context, lambda: Sequences(tests, by, key, reach), read)
     return Made(SequenceReached(sequences), key)
 
@@ -328,21 +330,20 @@ def _unit_total(
     tests = compile_pattern(tree.event, filters)
     name = f"{_name(tree, filters)} per {unit.value}@{zone.key}"
     key = name + _bound_key(tree)
-    if isinstance(tree, Count) and tree.distinct is not None:
-        field = tree.distinct.text
-        read = fields_read(tree.event, field)
-        keys = _keys(memory, tree, field, filters)
+    if isinstance(tree, Count) and tree.distinct:
+        fields, keys = _counted(memory, tree, filters)
+        read = fields_read(tree.event, *fields)
 
         def make() -> UnitDistinct:
             if keys is None:
-                return UnitDistinct(tests, field, name, unit, zone)
+                return UnitDistinct(tests, fields[0], name, unit, zone)
             return UnitDistinctKeys(tests, keys, name, unit, zone)
 
         values = memory.share(name, context, make, read)
         values.cap = max(values.cap, at_least(tree.cmp))
         return values, key
     of = tree.of.text if isinstance(tree, Sum) else None
-    read = fields_read(tree.event, of)
+    read = fields_read(tree.event, *(() if of is None else (of,)))
     return memory.share(name, context, lambda: UnitTotal(tests, of, name, unit, zone), read), key
 
 
@@ -350,14 +351,13 @@ def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context,
     tests, stops = compile_pattern(tree.event, clock), compile_pattern(unless, clock)
     name = f"{_name(tree, clock)} since {pattern_key(unless, clock)}"
     key, bound = name + _bound_key(tree), _bound_of(memory, tree)
-    if isinstance(tree, Count) and tree.distinct is not None:
-        field = tree.distinct.text
-        read = fields_read(tree.event, field) | fields_read(unless)
-        keys = _keys(memory, tree, field, clock)
+    if isinstance(tree, Count) and tree.distinct:
+        fields, keys = _counted(memory, tree, clock)
+        read = fields_read(tree.event, *fields) | fields_read(unless)
 
         def make() -> SinceDistinct:
             return (
-                SinceDistinct(tests, field, name, stops)
+                SinceDistinct(tests, fields[0], name, stops)
                 if keys is None
                 else SinceDistinctKeys(tests, keys, name, stops)
             )
@@ -366,7 +366,7 @@ def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context,
         values.cap = max(values.cap, at_least(tree.cmp))
         return Made(Reached(values, bound), key)
     of = tree.of.text if isinstance(tree, Sum) else None
-    read = fields_read(tree.event, of) | fields_read(unless)
+    read = fields_read(tree.event, *(() if of is None else (of,))) | fields_read(unless)
     if of is None or not bound.reached(0):
         total = memory.share(name, context, lambda: SinceTotal(tests, of, name, stops), read)
         return Made(Reached(total, bound), key)
@@ -416,10 +416,11 @@ def _name(tree: Count | Sum, clock: Clock) -> str:
     pattern = pattern_key(tree.event, clock)
     if isinstance(tree, Sum):
         return f"sum({pattern} of {tree.of.text})"
-    if tree.distinct is None:
+    if not tree.distinct:
         return f"count({pattern})"
-    zone = f"@{clock.key}" if tree.distinct.text in ZONED else ""
-    return f"count({pattern} distinct {tree.distinct.text}{zone})"
+    names = [name.text for name in tree.distinct]
+    zone = "" if ZONED.keys().isdisjoint(names) else f"@{clock.key}"
+    return f"count({pattern} distinct {key_text(names)}{zone})"
 
 
 def _bound(memory: Memory, tree: Sum | Extreme) -> Bound:

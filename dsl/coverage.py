@@ -314,7 +314,7 @@ def _at_once(tree: Condition) -> bool:
     """Return whether the first event that it hears makes it hold: then there is no other way to see."""
     return (
         isinstance(tree, Count)
-        and tree.distinct is None
+        and not tree.distinct
         and words.at_least(tree.cmp) <= 1
         and not words.modified(tree.mods)
         and not list(_predicates(tree.event))

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
 
 from dsl.built_ins import ACTOR, AT, COUNTED, ZONED
 from dsl.expressions import compile_expression, constant, constant_key, expression_key, is_constant, refs
@@ -26,7 +29,7 @@ from dsl.syntax import (
     Ref,
     Truth,
 )
-from dsl.values import value_key
+from dsl.values import value_key, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from dsl.local_time import Clock
     from dsl.progress import State
     from dsl.syntax import Duration, Operand
-    from dsl.types import Listed
+    from dsl.types import Listed, Value
 
     Test = Callable[[State, Event], bool]
     Keys = Callable[[State, Event], Collection[str]]
@@ -146,21 +149,42 @@ def _contains(predicate: Contains, getter: Callable[[Ref], Getter]) -> Test:
     return test
 
 
-def keys_of(name: str, clock: Clock) -> Keys:
-    """Return what reads the keys of a list's elements, each once, or the key of a built-in: of an event's values."""
+def keys_of(names: Sequence[str], clock: Clock) -> Keys:
+    """Return what reads the keys of an event's values, each once: of one field, or of combinations of several.
+
+    An event without a value of one of the fields has none.
+    """
+    if len(names) == 1:
+        return _values_of(names[0], clock, value_key)
+    parts = [_values_of(name, clock, value_text) for name in names]
+
+    def keys(state: State, event: Event) -> Collection[str]:
+        # At most one of them is a list, the checker sees to it.
+        return [value_key(_joined(values).decode()) for values in product(*(part(state, event) for part in parts))]
+
+    return keys
+
+
+_joined: Final = msgspec.json.Encoder().encode
+
+
+def _values_of(name: str, clock: Clock, text: Callable[[Value], str]) -> Keys:
+    """Return what reads the values of a field, or of a built-in, as texts: one, or those of a list's elements."""
     if name in COUNTED:
         get = field_getter(Ref(name=name, builtin=True), clock)
 
         def key(state: State, event: Event) -> Collection[str]:
             value = get(state, event)
-            return () if value is None else (value_key(value),)
+            return () if value is None else (text(value),)
 
         return key
 
     def keys(state: State, event: Event) -> Collection[str]:
         del state
-        found = cast("Listed | None", event.fields.get(name))
-        return () if found is None else dict.fromkeys(map(value_key, found))
+        found = cast("Value | Listed | None", event.fields.get(name))
+        if found is None:
+            return ()
+        return dict.fromkeys(map(text, found)) if isinstance(found, tuple) else (text(found),)
 
     return keys
 
@@ -203,11 +227,10 @@ def pattern_types(pattern: Pattern) -> frozenset[str]:
     return frozenset(name for alternative in pattern.alternatives for name in alternative.types)
 
 
-def fields_read(pattern: Pattern, name: str | None = None) -> frozenset[tuple[str, str]]:
-    """Return (event type, field) of all that the filters of a pattern read, and of a field by name of every event."""
+def fields_read(pattern: Pattern, *names: str) -> frozenset[tuple[str, str]]:
+    """Return (event type, field) of all that the filters of a pattern read, and of fields by name of every event."""
     shared = set[str]() if pattern.where is None else _fields_of(pattern.where)
-    if name is not None and name not in COUNTED:
-        shared.add(name)
+    shared.update(name for name in names if name not in COUNTED)
     read = {(event, field) for event in pattern_types(pattern) for field in shared}
     for alternative in pattern.alternatives:
         own = set[str]() if alternative.where is None else _fields_of(alternative.where)

@@ -21,7 +21,7 @@ from dsl.nodes.node import Condition as Node
 from dsl.nodes.over_groups import ActiveUnits, GroupsReached
 from dsl.nodes.streak import Shape, StreakReached
 from dsl.syntax import CountGroups, CountUnits, StreakUnits
-from dsl.trees import all_counted, counted, fields_of, in_group, key_names, resets, walk, with_zone
+from dsl.trees import all_counted, counted, fields_of, in_group, key_names, key_text, resets, walk, with_zone
 from dsl.types import Unit
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def grouped(memory: Memory, tree: Condition, context: Context, build: Build) -> 
     names = key_names(tree)
     asked = _asked(memory, in_group(tree), context, names, build)
     owned = context.owner.startswith("by ")
-    key = f"{asked.key} by {_fields(names)}"
+    key = f"{asked.key} by {key_text(names)}"
     groups = _share(memory, context, asked, key, FieldKeys(names, labels=owned), owned=owned)
     return Made(GroupsReached(groups, 1, counting=False), f"({key})")
 
@@ -76,7 +76,7 @@ def _count_groups(memory: Memory, tree: CountGroups, context: Context, build: Bu
     """Build `count(by=F, C, CMP)`: so many values of F for which C holds."""
     names, need = tuple(name.text for name in tree.by), at_least(tree.cmp)
     asked = _asked(memory, tree.inner, context, names, build)
-    key = f"{asked.key} by {_fields(names)}"
+    key = f"{asked.key} by {key_text(names)}"
     groups = _share(memory, context, asked, key, FieldKeys(names))
     return Made(GroupsReached(groups, need, counting=True), f"count({key})>={need}")
 
@@ -147,10 +147,6 @@ def _reads(tree: Condition, names: Sequence[str]) -> Fields:
         for name in names:
             found |= frozenset() if name == ACTOR else {(event, name) for event in pattern_types(pattern)}
     return found
-
-
-def _fields(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"[{','.join(names)}]"
 
 
 def at_least(cmp: Cmp) -> int:

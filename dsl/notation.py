@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 def condition(tree: Condition) -> str:
     """Return a condition, such as `count(event=lesson.completed, >= 10, within=7d)`."""
     match tree:
-        case Count(event=event, distinct=name, cmp=cmp):
-            distinct = () if name is None else (f"distinct={name.text}",)
+        case Count(event=event, distinct=names, cmp=cmp):
+            distinct = (f"distinct={_fields(names)}",) if names else ()
             return _call("count", f"event={pattern(event)}", *distinct, bound(cmp), *_modifiers(tree.mods))
         case Sum(event=event, of=name, cmp=cmp):
             return _call("sum", f"event={pattern(event)}", f"of={name.text}", bound(cmp), *_modifiers(tree.mods))

@@ -29,6 +29,7 @@ from dsl.syntax import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Sequence as Several
 
     from dsl.syntax import Achievement, Condition, Name, Pattern
 
@@ -99,6 +100,11 @@ def key_names(tree: Condition) -> tuple[str, ...]:
     return tuple(name.text for name in key_of(tree))
 
 
+def key_text(names: Several[str]) -> str:
+    """Return fields as `by=` and `distinct=` write them: one as it is, several in brackets."""
+    return names[0] if len(names) == 1 else f"[{','.join(names)}]"
+
+
 def in_group(tree: Condition) -> Condition:
     """Return what is asked of each group: the condition with all its modifiers but `by`."""
     if isinstance(tree, Sequence) and tree.by is not None:
@@ -150,8 +156,8 @@ def fields_of(tree: Condition) -> frozenset[tuple[str, str]]:
     if tree.mods.unless is not None:
         found |= fields_read(tree.mods.unless)
     match tree:
-        case Count(event=event, distinct=name):
-            found |= fields_read(event, None if name is None else name.text)
+        case Count(event=event, distinct=names):
+            found |= fields_read(event, *(name.text for name in names))
         case Sum(event=event, of=name) | Extreme(event=event, of=name):
             found |= fields_read(event, name.text)
         case Streak(event=event):

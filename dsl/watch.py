@@ -23,7 +23,7 @@ from dsl.filters import compile_pattern, pattern_types
 from dsl.nodes.compose import Per, Unless, Within, holds_at, start_at
 from dsl.nodes.node import EVERYWHERE
 from dsl.roles import bases
-from dsl.syntax import Combine, Count, Extreme, Nested, Sequence, Sum
+from dsl.syntax import Combine, Count, Extreme, Name, Nested, Sequence, Sum
 from dsl.trees import all_counted, counted, judged, walk
 
 if TYPE_CHECKING:
@@ -211,12 +211,19 @@ def _is_signed(rules: Rules, tree: Condition) -> bool:
     return is_signed([rules.events[name].fields[tree.of.text] for name in bases(pattern_types(tree.event))])
 
 
-def field_of(tree: Condition) -> str | None:
-    """Return the field that an event must have to match: `distinct`, `of` or `by`."""
+def needed_fields(tree: Condition) -> tuple[str, ...]:
+    """Return the fields that an event must have to match: those of `distinct`, `of` or `by`."""
     match tree:
-        case Count(distinct=name) | Sequence(by=name):
-            return None if name is None or name.text in COUNTED else name.text
+        case Count(distinct=names):
+            return tuple(name.text for name in names if name.text not in COUNTED)
+        case Sequence(by=Name() as name):
+            return () if name.text in COUNTED else (name.text,)
         case Sum(of=name) | Extreme(of=name):
-            return name.text
+            return (name.text,)
         case _:
-            return None
+            return ()
+
+
+def lacks(event: Event, names: tuple[str, ...]) -> str | None:
+    """Return the first of some fields that an event has no value of: absent, or a list without elements."""
+    return next((name for name in names if event.fields.get(name) in (None, ())), None)

@@ -146,9 +146,9 @@ def operator(tree: Condition) -> str:
 
 def _count(tree: Count) -> str:
     number = canonical_number(at_least(tree.cmp))
-    if tree.distinct is None:
+    if not tree.distinct:
         return f"{number} {pattern(tree.event)}"
-    return f"{number} different {counted(tree.distinct.text)} of {pattern(tree.event)}"
+    return f"{number} different {combined(tree.distinct)} of {pattern(tree.event)}"
 
 
 def _streak(tree: Streak) -> str:
@@ -241,6 +241,12 @@ def pattern(tree: Pattern) -> str:
 
 def _of_all(names: str, where: Predicate) -> str:
     return f"({names}) where {predicate(where)}"
+
+
+def combined(names: tuple[Name, ...]) -> str:
+    """Return what `distinct=` counts: `users`, `combinations of course_id and days`."""
+    texts = [counted(name.text) for name in names]
+    return texts[0] if len(texts) == 1 else f"combinations of {listed(texts, 'and')}"
 
 
 def counted(name: str) -> str:

@@ -1,7 +1,7 @@
 """Advice: useful warnings about rules without errors.
 
-Every warning is proven. A comment `# ach: allow ACH505` silences a code on its own line or on the line below. A
-comment that silences nothing is reported.
+Every warning is proven, but for those that compare a rule with its title (ACH522, ACH528). A comment
+`# ach: allow ACH505` silences a code on its own line or on the line below. A comment that silences nothing is reported.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dsl.advice.shorter import advise_on_length
 from dsl.advice.tiers import advise_on_tiers
 from dsl.advice.together import advise_on_twins
 from dsl.advice.traps import advise_on_traps
+from dsl.advice.wording import advise_on_wording
 from dsl.check.problems import Problems
 from dsl.check.rewards import check_rewards
 from dsl.diagnostics import Severity
@@ -66,6 +67,7 @@ def advise(files: Sequence[File], rules: Rules, today: str | None = None) -> lis
         advise_on_traps,
         advise_on_groups,
         advise_on_copies,
+        advise_on_wording,
     ):
         advice(book, problems)
     if today is not None:

@@ -39,7 +39,7 @@ def _uses(book: Rulebook, event: str) -> Iterator[tuple[Achievement, Condition]]
 
 def _counts(version: Achievement, node: Condition, field: str) -> bool:
     """Return whether copies make no difference: a count of values, without filter or span."""
-    if not isinstance(node, Count) or node.distinct is None or node.distinct.text != field:
+    if not isinstance(node, Count) or [name.text for name in node.distinct] != [field]:
         return False
     filtered = any(one.where is not None for one in node.event.alternatives) or node.event.where is not None
     whole = any(node is when for when in whens(version))

@@ -78,7 +78,7 @@ def weeks_with_days(node: Streak, event: Pattern, days: int, cmp: Cmp) -> Streak
     """Return the streak of weeks that have so many days with an event."""
     counted = Count(
         event=event,
-        distinct=Name(text="at.date", span=node.span),
+        distinct=(Name(text="at.date", span=node.span),),
         cmp=Cmp(op=">=", bound=days, span=node.span),
         mods=NO_MODIFIERS,
         span=node.span,

@@ -72,7 +72,7 @@ def _culprit(book: Rulebook, each: Remembered) -> tuple[Achievement, Span]:
                     found.append((1, -number, version, part.span))
                 case Sum() if each.kind == "sum":
                     found.append((1, -number, version, part.span))
-                case Count() if each.kind == "count" and (part.distinct is None) == (each.what == "events"):
+                case Count() if each.kind == "count" and bool(part.distinct) == (each.what == "values"):
                     found.append((at_least(part.cmp), -number, version, part.span))
                 case _:
                     pass

@@ -33,8 +33,10 @@ def advise_on_length(book: Rulebook, problems: Problems) -> None:
     for source, version in book.versions():
         if isinstance(source, ElementSource):
             continue
-        if len(version.tiers) >= LEAST and _is_ladder(version):
-            tiers = " ".join(f"tier {tier.name.text} {notation.bound(_bound(tier.when))}" for tier in version.tiers[:2])
+        steps = _steps(version) if len(version.tiers) >= LEAST else None
+        if steps is not None:
+            first = zip(version.tiers[:2], steps, strict=False)
+            tiers = " ".join(f"tier {tier.name.text} {notation.bound(step)}" for tier, step in first)
             message = f"the {len(version.tiers)} tiers differ in their bound alone"
             hint = f"write the `when` once, without its bound, and: {tiers} ..."
             problems.of(source).warn("ACH546", version.tiers[0].name.span, message, hint)
@@ -51,17 +53,16 @@ def advise_on_length(book: Rulebook, problems: Problems) -> None:
             problems.of(source).warn("ACH547", first.name.span, message, hint)
 
 
-def _is_ladder(version: Achievement) -> bool:
+def _steps(version: Achievement) -> list[Cmp] | None:
+    """Return the bounds in which tiers differ, where they differ in one operator's bound alone."""
     whens = [tier.when for tier in version.tiers]
     if whens[0].span == whens[1].span:
-        return False  # it is written as one
-    if any(sum(isinstance(part, Cmp) for part in _parts(when)) != 1 for when in whens):
-        return False
-    return len({notation.condition(_blank(when)) for when in whens}) == 1
-
-
-def _bound(when: Condition) -> Cmp:
-    return next(part for part in _parts(when) if isinstance(part, Cmp))
+        return None  # it is written as one
+    if len({notation.condition(_blank(when)) for when in whens}) != 1:
+        return None
+    bounds = [[part for part in _parts(when) if isinstance(part, Cmp)] for when in whens]
+    differing = [each for each in zip(*bounds, strict=True) if len(set(map(notation.bound, each))) > 1]
+    return list(differing[0]) if len(differing) == 1 else None
 
 
 def _blank(when: Condition) -> Condition:

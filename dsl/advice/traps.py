@@ -96,7 +96,7 @@ def _as_a_whole(node: Combine, resets: list[Pattern]) -> Combine:
 def _in_either_order(node: Combine) -> Combine | None:
     """Return two sequences for two single events, each with its own `unless`."""
     match node.parts:
-        case [Count(distinct=None) as one, Count(distinct=None) as two] if _is_first(one) and _is_first(two):
+        case [Count(distinct=()) as one, Count(distinct=()) as two] if _is_first(one) and _is_first(two):
             pass
         case _:
             return None

@@ -97,7 +97,7 @@ class _Maker:
     def satisfy(self, node: Condition) -> Iterator[Made]:
         """Yield events."""
         match node:
-            case Count(distinct=None):
+            case Count(distinct=()):
                 yield from self._several(node.event, at_least(node.cmp))
             case Count():
                 yield from self._distinct(node)
@@ -140,9 +140,11 @@ class _Maker:
             yield first
 
     def _distinct(self, node: Count) -> Iterator[Made]:
-        """Yield events with a new value each."""
-        field = "" if node.distinct is None else node.distinct.text
-        if field in COUNTED or is_listed(self._book.rules, pattern_types(node.event), field):
+        """Yield events with a new value each, of several fields in the first that is no list."""
+        types = pattern_types(node.event)
+        names = (name.text for name in node.distinct if name.text not in COUNTED)
+        field = next((name for name in names if not is_listed(self._book.rules, types, name)), None)
+        if field is None:
             raise _GivenUp
         seen: list[Value] = []
         number = at_least(node.cmp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Final
 
 from dsl.built_ins import RANGES
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from dsl.check.problems import Report
     from dsl.schema import Field
-    from dsl.syntax import Cmp, Combine, Count, Extreme, Streak, Sum
+    from dsl.syntax import Cmp, Combine, Count, Extreme, Name, Streak, Sum
     from dsl.types import Number
 
 SHORTEST: Final = {
@@ -51,18 +52,34 @@ def _smallest(cmp: Cmp) -> int:
     return int(cmp.bound) + (cmp.op == ">")
 
 
-def check_distinct(node: Count, fields: Sequence[Field], report: Report) -> None:
-    """Check that enough different values exist."""
-    if fields and all(field.type is FieldType.BOOL for field in fields) and _smallest(node.cmp) > 2:  # noqa: PLR2004 - bools
-        report.error("ACH412", node.cmp.span, "a bool has two values; this bound can never hold")
+def check_distinct(node: Count, fields: Sequence[Sequence[Field]], report: Report) -> None:
+    """Check that there are enough different values, or combinations of them: two bools, seven weekdays."""
+    most = [_most(name, each) for name, each in zip(node.distinct, fields, strict=True)]
+    known = [number for number in most if number is not None]
+    number = prod(known)
+    if not most or len(known) < len(most) or _smallest(node.cmp) <= number:
+        return
+    names = " and ".join(f"`{name.text}`" for name in node.distinct)
+    what = f"{names} has {number} values" if len(most) == 1 else f"{names} have {number} combinations"
+    if len(most) == 1 and fields[0]:
+        what = "a bool has two values"
+    report.error("ACH412", node.cmp.span, f"{what}; this bound can never hold")
 
 
-def check_parts(node: Count, report: Report) -> None:
-    """Check that a part of the event's own time has enough different values: there are seven weekdays."""
-    most = None if node.distinct is None else _PARTS.get(node.distinct.text)
-    if node.distinct is not None and most is not None and _smallest(node.cmp) > most:
-        message = f"`{node.distinct.text}` has {most} values; this bound can never hold"
-        report.error("ACH412", node.cmp.span, message)
+def _most(name: Name, fields: Sequence[Field]) -> int | None:
+    """Return how many values a field or a part of the event's own time can have, None where nothing limits them."""
+    if fields:
+        return 2 if all(field.type is FieldType.BOOL for field in fields) else None
+    return _PARTS.get(name.text)
+
+
+def check_lists(names: Sequence[Name], fields: Sequence[Sequence[Field]], report: Report) -> None:
+    """Check that at most one of several fields is a list: the combinations of one event are as many as its elements."""
+    lists = {field.name for each in fields for field in each if field.type.element is not None}
+    if len(lists) > 1:
+        last = next(name for name in reversed(names) if name.text in lists)
+        hint = "name one of the lists, or let your product send an event for each of the elements"
+        report.error("ACH315", last.span, "only one of these fields can be a list", hint)
 
 
 _PARTS: Final = {"at.weekday": 7, **{name: high - low + 1 for name, (low, high) in RANGES.items() if name != "at.year"}}
@@ -70,9 +87,9 @@ _PARTS: Final = {"at.weekday": 7, **{name: high - low + 1 for name, (low, high) 
 
 def check_remembered(node: Count, window: str | None, report: Report) -> None:
     """Check that the state for a bound stays small: it holds each value, or in a window each event."""
-    if _smallest(node.cmp) <= MAX_REMEMBERED or (node.distinct is None and window is None):
+    if _smallest(node.cmp) <= MAX_REMEMBERED or (not node.distinct and window is None):
         return
-    what = "values" if node.distinct is not None else f"events under {window}"
+    what = "values" if node.distinct else f"events under {window}"
     message = f"at most {MAX_REMEMBERED:,} {what} can be stored for a bound"
     report.error("ACH414", node.cmp.span, message)
 

@@ -11,7 +11,7 @@ from dsl.check.bounds import (
     check_combine,
     check_distinct,
     check_extreme,
-    check_parts,
+    check_lists,
     check_remembered,
     check_streak,
     check_sum,
@@ -22,7 +22,7 @@ from dsl.check.filters import check_filter
 from dsl.check.groups import MOST_NESTED, check_one_value, check_units, most_groups
 from dsl.check.problems import a_type
 from dsl.check.roles import USER, check_role
-from dsl.parse.operators import taken
+from dsl.parse.arguments import taken
 from dsl.syntax import (
     Combine,
     Count,
@@ -112,10 +112,10 @@ class Conditions:
 
     def _count(self, node: Count, window: str | None) -> None:
         events = self.pattern(node.event)
-        fields = [] if node.distinct is None else self._values(events, node.distinct)
-        if check_whole(node.cmp, "events" if node.distinct is None else "values", self.report):
+        fields = [self._values(events, name) for name in node.distinct]
+        check_lists(node.distinct, fields, self.report)
+        if check_whole(node.cmp, "values" if node.distinct else "events", self.report):
             check_distinct(node, fields, self.report)
-            check_parts(node, self.report)
             check_remembered(node, window, self.report)
 
     def _values(self, events: list[Name], name: Name) -> list[Field]:
@@ -168,9 +168,8 @@ class Conditions:
             self.report.error("ACH202", names[0].span, "there are no events here to be grouped", hint)
         events = [one.event for pattern in patterns for one in pattern.alternatives]
         known = [event for event in events if event.text in self.names.events]
-        for name in names:
-            if name.text != ACTOR:
-                self.fields(known, name.text, name.span)
+        fields = [self.fields(known, name.text, name.span) for name in names if name.text != ACTOR]
+        check_lists(names, fields, self.report)
         check_one_value(node, names, self.report)
 
     def _nested(self, node: Nested, window: str | None) -> None:
@@ -316,7 +315,10 @@ class Conditions:
         name = achievement.text
         if name in self.names.lost_achievements or name.startswith(self.names.lost_families):
             return
-        if name not in self.names.achievements:
+        if name not in self.names.achievements and (now := self.names.renamed.get(name)) is not None:
+            message = f"`{name}` is called `{now}` now"
+            self.report.error("ACH204", achievement.span, message, f"did you mean `{now}`?")
+        elif name not in self.names.achievements:
             self.report.unknown("ACH204", "achievement", name, achievement.span, self.names.achievements)
         elif tier is not None and tier.text not in self.names.tiers[name]:
             tiers = self.names.tiers[name]

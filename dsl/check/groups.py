@@ -27,9 +27,9 @@ def most_groups(node: Condition) -> int:
 def check_one_value(node: Condition, names: tuple[Name, ...], report: Report) -> None:
     """Check that no group is asked for several values of the field that makes it."""
     for part in walk(node):
-        if isinstance(part, Count) and part.distinct is not None and at_least(part.cmp) > 1:
-            field = part.distinct.text
-            if any(name.text == field for name in names):
+        if isinstance(part, Count) and part.distinct and at_least(part.cmp) > 1:
+            field = part.distinct[0].text
+            if {each.text for each in part.distinct} <= {name.text for name in names}:
                 message = f"with by={field}, all events have one `{field}`; this bound can never hold"
                 hint = f"leave out by={field}, or count something else in each `{field}`"
                 report.error("ACH412", part.cmp.span, message, hint)

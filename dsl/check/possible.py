@@ -127,18 +127,17 @@ class _Possible:
     # -- bounds that a filter keeps out of reach --
 
     def _distinct(self, node: Count) -> None:
-        if node.distinct is None:
-            return
         values: set[Value] = set()
-        if len(node.event.alternatives) > MAX_ALTERNATIVES:
+        if len(node.distinct) != 1 or len(node.event.alternatives) > MAX_ALTERNATIVES:
             return
+        field = node.distinct[0].text
         for event in pattern_types(node.event):
-            found = self._values(event, node.event, node.distinct.text)
+            found = self._values(event, node.event, field)
             if found is None:
                 return
             values |= found
         if len(values) < at_least(node.cmp):
-            message = f"the filter lets {count_of(len(values), 'value')} of `{node.distinct.text}` pass"
+            message = f"the filter lets {count_of(len(values), 'value')} of `{field}` pass"
             self._report.warn("ACH412", node.cmp.span, f"{message}; this bound can never hold")
 
     def _values(self, event: str, pattern: Pattern, field: str) -> set[Value] | None:

@@ -24,11 +24,20 @@ class Problems:
         self.found: list[Diagnostic] = []
         self.errors = 0
         self._compared = 0
+        self._known: set[tuple[int, str, Span, str]] = set()
 
     def take(self, found: Iterable[Diagnostic]) -> None:
         """Add problems that were found elsewhere."""
         for problem in found:
             self.errors += problem.severity is Severity.ERROR
+            self.found.append(problem)
+
+    def add(self, problem: Diagnostic) -> None:
+        """Add a problem, unless the same stands there already: all tiers of a ladder share one `when`."""
+        self.errors += problem.severity is Severity.ERROR
+        key = id(problem.source), problem.code, problem.span, problem.message
+        if key not in self._known:
+            self._known.add(key)
             self.found.append(problem)
 
     def of(self, source: Source) -> Report:
@@ -71,8 +80,7 @@ class Report:
         return self._problems.guess(word, candidates)
 
     def _add(self, severity: Severity, code: str, span: Span, message: str, hint: str | Suggestion | None) -> None:
-        self._problems.errors += severity is Severity.ERROR
-        self._problems.found.append(found(code, severity, self._source, span, message, hint))
+        self._problems.add(found(code, severity, self._source, span, message, hint))
 
 
 def a(noun: str) -> str:

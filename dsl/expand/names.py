@@ -109,7 +109,7 @@ class _Names:
 
     def _counted(self, node: Count) -> Count:
         """Return a count with the length of its list for a bound."""
-        number = None if node.distinct is None else self._length(node.event, node.distinct.text)
+        number = self._length(node.event, node.distinct[0].text) if len(node.distinct) == 1 else None
         if node.cmp.op != ">=":
             self._refuse(node.cmp, f"`all` is a bound with `>=`, not with `{node.cmp.op}`")
         elif number is None:

@@ -19,7 +19,7 @@ from dsl.progress import Run
 from dsl.syntax import Count, Extreme, Ref, Sequence, Streak, Sum, Unlocked
 from dsl.types import Unit
 from dsl.values import canonical_number
-from dsl.watch import field_of, is_grouped
+from dsl.watch import is_grouped, lacks, needed_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,8 +62,7 @@ def _did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
 
 def matches(probe: Probe, state: State, event: Event) -> bool:
     """Return whether a part counts an event, at any step."""
-    field = field_of(probe.tree)
-    if not probe.sees(event) or (field is not None and event.fields.get(field) is None):
+    if not probe.sees(event) or lacks(event, needed_fields(probe.tree)) is not None:
         return False
     if is_grouped(probe.tree) and not has_keys(probe, event):
         return False
@@ -72,12 +71,12 @@ def matches(probe: Probe, state: State, event: Event) -> bool:
 
 
 def _matched(path: str, probe: Probe, seen: Seen, state: State) -> Did:
-    event, field = seen.event, field_of(probe.tree)
+    event, lacking = seen.event, lacks(seen.event, needed_fields(probe.tree))
     if not probe.sees(event):
         return Did(path, "unseen", f"does not count: {_unseen(probe, event)}")
     if not matches(probe, state, event):
-        if field is not None and event.fields.get(field) is None:
-            return Did(path, "no field", f"does not count: it has no {field}")
+        if lacking is not None:
+            return Did(path, "no field", f"does not count: it has no {lacking}")
         if is_grouped(probe.tree) and not has_keys(probe, event):
             return Did(path, "no field", "does not count: it has no value to be grouped by")
         return Did(path, "filtered", f"does not count: {_filtered(probe, state, event)}")
@@ -127,7 +126,7 @@ def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
 
 def _adds_nothing(probe: Probe) -> bool:
     """Return whether a match that moves nothing was in vain: in a window it may stand for one that has just left."""
-    if is_grouped(probe.tree) or (isinstance(probe.tree, Count) and probe.tree.distinct is None):
+    if is_grouped(probe.tree) or (isinstance(probe.tree, Count) and not probe.tree.distinct):
         return False
     return not any(isinstance(span, Within | Per) for span in probe.spans)
 
@@ -144,14 +143,12 @@ def _what(probe: Probe, seen: Seen, state: State) -> str:
     if is_grouped(tree):
         return belongs(probe, state, event)
     match tree:
-        case Count(distinct=None):
+        case Count(distinct=()):
             return "counts"
-        case Count(distinct=name) if name is not None and name.text in COUNTED:
-            value = field_getter(Ref(name=name.text, builtin=True), probe.clock)(state, event)
-            return f"{name.text} {'' if value is None else shown(value)}"
-        case Count() | Sum() | Extreme():
-            name = field_of(tree) or ""
-            return f"{name} {shown(event.fields.get(name, ''))}"
+        case Count(distinct=names):
+            return ", ".join(_value(name.text, probe, state, event) for name in names)
+        case Sum(of=name) | Extreme(of=name):
+            return _value(name.text, probe, state, event)
         case Streak():
             return _unit(tree, probe, state, event)
         case Sequence(by=None):
@@ -160,6 +157,12 @@ def _what(probe: Probe, seen: Seen, state: State) -> str:
             return f"fills a step for {by.text} {shown(event.fields.get(by.text, ''))}"
         case _:
             return "counts"
+
+
+def _value(name: str, probe: Probe, state: State, event: Event) -> str:
+    """Return a field of an event, or a part of its own time, with its value."""
+    value = field_getter(Ref(name=name, builtin=name in COUNTED), probe.clock)(state, event)
+    return f"{name} {'' if value is None else shown(value)}"
 
 
 def ratio(measure: Measure) -> str:

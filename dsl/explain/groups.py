@@ -13,6 +13,7 @@ from dsl.syntax import CountGroups, CountUnits, StreakUnits
 from dsl.trees import in_group, key_names
 from dsl.types import Unit
 from dsl.values import canonical_number, minus
+from dsl.watch import lacks
 
 if TYPE_CHECKING:
     from dsl.event import Event
@@ -77,4 +78,4 @@ def has_keys(probe: Probe, event: Event) -> bool:
     """Return whether an event has the fields that groups are made by."""
     tree = probe.tree
     names = tuple(name.text for name in (tree.by if isinstance(tree, CountGroups) else tree.mods.by))
-    return all(name == ACTOR or event.fields.get(name) is not None for name in names)
+    return lacks(event, tuple(name for name in names if name != ACTOR)) is None

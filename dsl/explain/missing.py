@@ -109,9 +109,12 @@ def _more(tree: Count, measure: Measure) -> str:
     if not measure.current:
         return words.operator(tree)
     left, what = _left(measure), words.pattern(tree.event)
-    if tree.distinct is None:
+    if not tree.distinct:
         return f"{left} more {what}"
-    return f"{left} more {what} with {'another' if left == '1' else 'other'} {tree.distinct.text}"
+    names = [name.text for name in tree.distinct]
+    if len(names) > 1:
+        return f"{left} more {what} with {'another' if left == '1' else 'other'} {words.combined(tree.distinct)}"
+    return f"{left} more {what} with {'another' if left == '1' else 'other'} {names[0]}"
 
 
 def _sum(tree: Sum, measure: Measure) -> str:

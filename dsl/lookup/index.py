@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.built_ins import ACTOR
+from dsl.built_ins import COUNTED
 from dsl.expressions import leaves, refs
 from dsl.lookup.scan import Kind as Look
 from dsl.lookup.scan import scan
@@ -241,8 +241,8 @@ class _Finder:
         if node.mods.unless is not None:
             self._pattern(node.mods.unless)
         match node:
-            case Count(event=event, distinct=field):
-                return self._over((event,), field)
+            case Count(event=event, distinct=names):
+                return self._keys(names, self._over((event,), None))
             case Sum(event=event, of=field) | Extreme(event=event, of=field):
                 return self._over((event,), field)
             case Streak(event=event):
@@ -258,9 +258,9 @@ class _Finder:
                 return {event for part in below(node) for event in self._condition(part)}
 
     def _keys(self, names: Iterable[Name], heard: set[str]) -> set[str]:
-        """Find the fields by which events are grouped; `actor` is no field."""
+        """Find the fields by which events are grouped or counted; `actor` and `at.date` are no fields."""
         for name in names:
-            if name.text != ACTOR:
+            if name.text not in COUNTED:
                 self._fields(name.span, name.text, sorted(heard))
         return heard
 

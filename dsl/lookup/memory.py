@@ -15,7 +15,6 @@ from dsl.syntax import (
     CountGroups,
     CountUnits,
     Extreme,
-    Name,
     RepeatBy,
     RepeatEach,
     RepeatEvery,
@@ -122,8 +121,8 @@ def _total(node: Count | Sum) -> str:
     events = words.pattern(node.event)
     if isinstance(node, Sum):
         return f"one number, the total {node.of.text} of {events}"
-    if node.distinct is not None:
-        return f"the different values of {node.distinct.text} in {events}, up to the highest bound"
+    if node.distinct:
+        return f"the different values of {words.fields(node.distinct)} in {events}, up to the highest bound"
     return f"one number, the count of {events}"
 
 
@@ -138,10 +137,10 @@ def _since(node: Count | Sum) -> str:
 def _recent(node: Count | Sum | Extreme) -> str:
     events = words.pattern(node.event)
     match node:
-        case Count(distinct=Name(text=field)):
-            return f"the latest moment of each {field} of {events}"
-        case Count():
+        case Count(distinct=()):
             return f"the moments of the latest {events}"
+        case Count(distinct=names):
+            return f"the latest moment of each {words.fields(names)} of {events}"
         case Sum():
             return f"the latest {events} with their {node.of.text}"
         case Extreme():

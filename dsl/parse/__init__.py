@@ -125,8 +125,8 @@ def _recover(reading: Reading, stumbled: Unexpected | TooDeep, starts: list[int]
             report_unclosed(reading)
             reading.problems[:] = [problem for problem in reading.problems if problem.span.start < inside]
             return _restart(reading, inside)
-    elif resume == at:
-        # The first word of this reading is always welcome, so a word that is not one stands here.
+    elif resume == at and not _begins_declaration(reading.source.text, at):
+        # A misspelt word: to begin with it again would report it again.
         resume = next((start for start in starts if start > at), None)
     if isinstance(stumbled, TooDeep):
         report_depth(reading, stumbled.span)
@@ -140,6 +140,12 @@ def _restart(reading: Reading, start: int | None) -> int | None:
     reading.open_bounds.clear()
     reading.broken = reading.open_names = reading.ladder = False
     return start
+
+
+def _begins_declaration(text: str, at: int) -> bool:
+    """Return whether a declaration word stands at an offset: the declaration before it is cut short."""
+    word = _COLUMN_ONE.match(text, at)
+    return word is not None and word[1] in DECLARATIONS
 
 
 @cache

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from typing import Literal as OneOf
 
 from dsl.parse import literals, operators
+from dsl.parse.argument_values import zone_from
+from dsl.parse.bounds import free_bound
 from dsl.parse.filters import Filters, as_test, elements
 from dsl.parse.raw import Bound, BoundedName, Glued, Named, RawEvent, RawList, Unread
 from dsl.parse.reading import READING, Mark, error, place, slip
@@ -214,7 +216,7 @@ class Clauses:
 
     def repeat_every(self, keyword: Token, _every: Token, unit: Name, tz: Name | Literal | None) -> Clause:
         span = Span(keyword.start_pos, (tz or unit).span.end)
-        zone = None if tz is None else operators.zone(tz)
+        zone = None if tz is None else zone_from(tz)
         return Clause("repeat", place(keyword), RepeatEvery(unit=unit, tz=zone, span=span))
 
     def repeat_by(self, keyword: Token, _by: Token, field: Name) -> Clause:
@@ -230,6 +232,9 @@ class Clauses:
 
     def settle(self, keyword: Token, length: Duration) -> Clause:
         return Clause("settle", place(keyword), length)
+
+    def renamed(self, keyword: Token, *names: Name) -> Clause:
+        return Clause("renamed", place(keyword), tuple(_plain(name) for name in names))
 
     def tier(self, keyword: Token, name: Name, bound: Bound | None, *rest: Clause | Token) -> Clause:
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
@@ -255,7 +260,7 @@ def _rung(name: Name, bound: Bound, values: dict[str, object], span: Span) -> Ru
     if "when" in values:
         hint = "leave out the `when` of the tier, and put it into the achievement without a bound"
         error("ACH402", name.span, f"tier `{name.text}` has both a bound and a `when`", hint)
-    cmp = operators.free_bound(bound)
+    cmp = free_bound(bound)
     if cmp is None or READING.get().broken:
         return None
     return Rung(name=_plain(name), bound=cmp, span=span, **values)  # pyright: ignore[reportArgumentType]

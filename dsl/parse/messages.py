@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DECLARATIONS: Final = ("event", "traits", "list", "achievement", "example")
 CLAUSES: Final = (
-    "title about when for after active reveal reward repeat scope family settle tier".split()  # noqa: SIM905 - a list of words
+    "title about when for after active reveal reward repeat scope family settle renamed tier".split()  # noqa: SIM905 - a list of words
 )
 _MAX_LISTED: Final = 6
 
@@ -155,8 +155,8 @@ def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str 
 
 def _meant(reading: Reading, found: Unexpected) -> Suggestion | None:
     """Return what the call in which the reader stumbled may mean, or the one that a `not` stands before."""
+    from dsl.parse.arguments import taken  # noqa: PLC0415
     from dsl.parse.intents import behind, meant  # noqa: PLC0415 - for faulty files alone
-    from dsl.parse.operators import taken  # noqa: PLC0415
 
     text, at = reading.source.text, found.span.start
     if found.text == "not":
@@ -174,6 +174,8 @@ def _hint_on_word(reading: Reading, found: Unexpected, expected: set[str]) -> st
         return "`not` is the only keyword that cannot be a name"
     if word in DECLARATIONS and reading.open:
         return f"is the earlier `{reading.open[0].value}` not closed?"
+    if word in DECLARATIONS and word not in expected:
+        return "the declaration before it is not complete"
     if not re.fullmatch("[a-z_]{1,40}", word) or "NAME" in found.expected:
         return None
     guess = nearest(word, (text for text in expected if text.isalpha()))

@@ -198,12 +198,12 @@ class _Proof:
 
     def _counted(self, one: Condition, two: Count | Extreme, *, strong: bool) -> bool:
         """Return whether every set of events that makes `one` hold has enough events that `two` counts."""
-        if isinstance(two, Count) and two.distinct is not None:
+        if isinstance(two, Count) and two.distinct:
+            names = {name.text for name in two.distinct}
             return (
                 isinstance(one, Count)
-                and one.distinct is not None
-                and one.distinct.text == two.distinct.text
-                and (one.distinct.text not in ZONED or zone_key(one.mods.tz) == zone_key(two.mods.tz))
+                and {name.text for name in one.distinct} == names
+                and (names.isdisjoint(ZONED) or zone_key(one.mods.tz) == zone_key(two.mods.tz))
                 and at_least(one.cmp) >= at_least(two.cmp)
                 and self._covers(one.event, one.mods, two.event, two.mods)
             )
@@ -232,10 +232,8 @@ class _Proof:
 
     def _several(self, node: Count) -> bool:
         """Return whether one event may bring several of the values that are counted."""
-        if node.distinct is None:
-            return False
         types = bases(pattern_types(node.event))
-        fields = (self.patterns.events[name].fields.get(node.distinct.text) for name in types)
+        fields = (self.patterns.events[name].fields.get(each.text) for name in types for each in node.distinct)
         return any(field is not None and field.type.element is not None for field in fields)
 
     def _matches(self, event: Pattern, one: Condition, two: Count | Extreme, narrowed: Predicate | None = None) -> bool:

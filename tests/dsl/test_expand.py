@@ -171,3 +171,10 @@ def test_a_family_has_a_limit(number: int, codes: list[str]) -> None:
     expanded = expand([parse(Source("x.ach", EVENTS + text))[0]])
     assert [problem.code for problem in expanded.problems] == codes
     assert len(expanded.files) == (1 if codes else 1 + number)
+
+
+def test_a_problem_of_a_ladder_is_reported_once() -> None:
+    rungs = " ".join(f"tier t{n} >= {n} {{}}" for n in range(1, 6))
+    text = f'event e {{}}\nachievement l {{ title "L" when count(event=e, distinct=gone) {rungs} repeat by lost }}\n'
+    _, found = check([parse(Source("rules.ach", text))[0]])
+    assert [each.code for each in found] == ["ACH202", "ACH202"]

@@ -53,7 +53,7 @@ def test_a_file_in_pieces_has_the_problems_of_the_whole(path: Path) -> None:
     assert said == whole(text)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(60))
 def test_so_it_does_after_every_keystroke(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - not for secrets
     text = random.choice([path for path in FILES if path.stat().st_size < 9000]).read_text(encoding="utf-8")
@@ -69,6 +69,14 @@ def test_so_it_does_after_every_keystroke(seed: int) -> None:
                 text = text[:at] + text[at + random.randrange(40) :]
         said, placed = pieced(text, placed)
         assert said == whole(text)
+
+
+@pytest.mark.parametrize("cut", ["event a.b", "traits from u.u", "list x =", "achievement x version 2", 'example "x"'])
+def test_what_follows_a_declaration_that_is_cut_short_is_read(cut: str) -> None:
+    text = f"{cut}\n{EVENTS}achivement y {{}}\nlist z = [1]\n"
+    said, _ = pieced(text, [])
+    assert said == whole(text)
+    assert len(whole(text)[1]) == 3
 
 
 def test_only_the_piece_that_changed_is_read_again() -> None:

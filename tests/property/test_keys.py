@@ -207,6 +207,7 @@ event a { s: string?, x: decimal? }
 event b { s: string?, x: int? once per s, x within 1h }
 achievement different { title "T" when count(event=a, distinct=s, >= 3) }
 achievement numbers   { title "T" when count(event=[a, b], distinct=x, >= 3) }
+achievement pairs     { title "T" when count(event=[a, b], distinct=[s, x], >= 3) }
 achievement together  { title "T" when count(event=a, distinct=s, >= 2, within=1h) }
 achievement in_a_day  { title "T" when count(event=a, distinct=s, >= 2) repeat every day }
 achievement anew      { title "T" when count(event=a, distinct=s, >= 2, unless=b) repeat each }

@@ -6,6 +6,7 @@ Numbers are fractions, so that no arithmetic rounds. Instants and spans are whol
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from dsl import syntax
@@ -13,7 +14,7 @@ from tests.reference import wall_clock
 from tests.reference.wall_clock import wall
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dsl.types import Listed, Value
     from tests.reference.wall_clock import Clock
@@ -144,9 +145,12 @@ def _ordered(one: Found, op: str, two: Found) -> bool:
             return first >= second
 
 
-def counted(name: str, asked: Asked) -> tuple[Found, ...]:
-    """Return the values that `distinct=NAME` counts of an event: the elements of a list, one value, or none."""
-    value = _named(name, asked)
+def counted(names: Sequence[str], asked: Asked) -> list[tuple[Found, ...]]:
+    """Return what `distinct=` counts of an event: combinations of a value of each name, of a list of each element."""
+    return list(product(*(_values(_named(name, asked)) for name in names)))
+
+
+def _values(value: Found) -> tuple[Found, ...]:
     if isinstance(value, tuple):
         return cast("tuple[Found, ...]", value)
     return () if value is None else (value,)

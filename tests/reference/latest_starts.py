@@ -111,12 +111,13 @@ class Prefix(NamedTuple):
         events = [self.event(i) for i in self.matching(pattern, tz)]
         return [(position(event), event.fields[name]) for event in events if name in event.fields]
 
-    def with_values(self, pattern: syntax.Pattern, tz: syntax.Zone | None, name: str) -> list[tuple[Position, Found]]:
-        """Return places and values that `distinct=` counts of the pattern's events: several of one for a list."""
+    def with_values(self, condition: syntax.Count) -> list[tuple[Position, tuple[Found, ...]]]:
+        """Return places and values that `distinct=` counts of the events: several of one for a list."""
+        names, tz = [name.text for name in condition.distinct], condition.mods.tz
         return [
-            (position(self.event(i)), value)
-            for i in self.matching(pattern, tz)
-            for value in counted(name, self.view.timeline.asked(tz, i))
+            (position(self.event(i)), values)
+            for i in self.matching(condition.event, tz)
+            for values in counted(names, self.view.timeline.asked(tz, i))
         ]
 
 
@@ -308,10 +309,10 @@ def _grouped(condition: syntax.Condition, view: View) -> tuple[syntax.Condition,
 
 def _count(condition: syntax.Count, prefix: Prefix) -> Position | None:
     n = least_number(condition.cmp)
-    if condition.distinct is None:
+    if not condition.distinct:
         i = _nth_latest(prefix.matching(condition.event, condition.mods.tz), n)
         return None if i is None else position(prefix.event(i))
-    values = prefix.with_values(condition.event, condition.mods.tz, condition.distinct.text)
+    values = prefix.with_values(condition)
     most_recent = {value: place for place, value in values}
     return _nth_latest(sorted(most_recent.values()), n)
 

@@ -233,10 +233,10 @@ def _is_ahead(condition: syntax.Condition, asked: Asked) -> bool:
 
 def _counted(condition: syntax.Count, asked: Asked) -> int:
     prefix, tz = asked.prefix, condition.mods.tz
-    if condition.distinct is None:
+    if not condition.distinct:
         events = [prefix.event(i) for i in prefix.matching(condition.event, tz)]
         return sum(asked.holds(position(event)) for event in events)
-    values = prefix.with_values(condition.event, tz, condition.distinct.text)
+    values = prefix.with_values(condition)
     return len({value for place, value in values if asked.holds(place)})
 
 

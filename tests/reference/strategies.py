@@ -22,7 +22,7 @@ from dsl.source import Source
 from tests.reference.wall_clock import EPOCH, instant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -424,10 +424,21 @@ def _counts(draw: DrawFn, where: Where, _depth: int) -> str:
     if not _chance(draw, 25):
         return f"count(event={draw(patterns(where.kinds, where.anchor))}, {draw(_bounds(1, 3))}"
     names = ("s", "n", "team", "x", "tags", "owner")
-    name = _pick(draw, (*_known(where, names), "actor", "at.date", "at.weekday", "at.hour"))
-    kinds = where.kinds if name == "actor" or "." in name else _of(where, name)
+    choices = (*_known(where, names), "actor", "at.date", "at.weekday", "at.hour")
+    several = draw(st.lists(st.sampled_from(choices), min_size=2, max_size=3, unique=True)) if _chance(draw, 40) else []
+    kinds = _having(where, several)
+    if not several or not kinds:
+        several = [_pick(draw, choices)]
+        kinds = _having(where, several)
     event = draw(patterns(kinds, where.anchor))
-    return f"count(event={event}, distinct={name}, {draw(_bounds(2, 3))}"
+    written = several[0] if len(several) == 1 else f"[{', '.join(several)}]"
+    return f"count(event={event}, distinct={written}, {draw(_bounds(2, 3))}"
+
+
+def _having(where: Where, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the kinds that have all of some fields; every one has an actor and a time."""
+    fields = {name for name in names if name != "actor" and "." not in name}
+    return tuple(kind for kind in where.kinds if fields <= FIELDS[kind].keys())
 
 
 _SIGNED: Final = (("m", ("c.d",)), ("x", ("a", "c.d")), ("x", ("c.d",)), ("level", ("user.updated",)))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dsl.compile import USER
+from dsl.labels import over_long
+from dsl.nodes.keys import MOST_BYTES
 from dsl.outcome import Subject
 from dsl.roles import PSEUDONYM, is_pseudonym
 from worker.contract.bulk_reader import each_of
@@ -131,6 +133,7 @@ class _Roster:
         self._roles, self._naming, heard = program.roles, program.roles.naming, program.scopes[USER].types
         self._views = {name: [(view, view in heard) for view in program.roles.views_of(name)] for name in self._naming}
         self._users_alone = len(program.scopes) == 1
+        self._labels = program.labels
         self._users: dict[tuple[str, str], Group] = {}
         """By tenant and user, for events that the plan of users hears and no other."""
         self._others: dict[tuple[Subject, ...], Group] = {}
@@ -146,8 +149,11 @@ class _Roster:
     ) -> list[tuple[Message, int, str]]:
         """Add events to their groups; return those that belong to none: message, index in it, and what is wrong."""
         wrong: list[tuple[Message, int, str]] = []
-        users, for_users = self._users, self._for_users
+        users, for_users, labels = self._users, self._for_users, self._labels
         for message, element, event, row in zip(messages, elements, events, rows, strict=False):
+            if event.type in labels and (long := too_long_label(self._program, event)) is not None:
+                wrong.append((message, element, long))
+                continue
             group = users.get((event.tenant, event.user)) if event.type in for_users else None
             if group is None:
                 group = self._find(event)
@@ -215,7 +221,7 @@ def _audience_of_user(tenant: str, user: str) -> Audience:
 
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:
     """Return the subjects whose plans hear an event, or what is wrong with one of them."""
-    wrong = reserved(program, event)
+    wrong = reserved(program, event) or too_long_label(program, event)
     if wrong is not None:
         return wrong
     found = program.subjects(event)
@@ -228,6 +234,12 @@ def too_long(subjects: Iterable[tuple[str, str]]) -> str | None:
         if len(name) * 4 > MAX_SUBJECT_BYTES and len(name.encode()) > MAX_SUBJECT_BYTES:
             return f"payload.{scope}: longer than {MAX_SUBJECT_BYTES} bytes, too long for a subject"
     return None
+
+
+def too_long_label(program: Program, event: Event) -> str | None:
+    """Return what is wrong with a value of an event that names an occurrence."""
+    field = over_long(event, program.labels.get(event.type, ()))
+    return None if field is None else f"payload.{field}: longer than {MOST_BYTES} bytes, too long for an occurrence"
 
 
 def reserved(program: Program, event: Event) -> str | None:

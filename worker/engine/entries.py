@@ -154,7 +154,9 @@ def _unit(when: Condition) -> str | None:
         case CountGroups(by=by):
             return by[0].text if len(by) == 1 else None
         case Count(distinct=distinct):
-            return "event" if distinct is None else distinct.text
+            if not distinct:
+                return "event"
+            return distinct[0].text if len(distinct) == 1 else None
         case Sum(of=of) | Extreme(kind="max", of=of):
             return of.text
         case Sequence():

@@ -152,7 +152,7 @@ class Intake:
         self._known = 0
         # Only these have subjects whose names may be too long.
         heard = frozenset[str]().union(*[plan.types for plan in program.scopes.values()])
-        self._doubtful = (heard | program.roles.naming) - program.for_users
+        self._doubtful = ((heard | program.roles.naming) - program.for_users) | program.labels.keys()
 
     @property
     def dead(self) -> list[Rejected]:

@@ -121,6 +121,7 @@ _CLAUSES: Final = (
     Offer("scope", _KEYWORD, snippet="scope "),
     Offer("family", _KEYWORD, snippet="family "),
     Offer("settle", _KEYWORD, snippet="settle ${1:1h}"),
+    Offer("renamed", _KEYWORD, "keep the unlocks of an old name", "renamed from ${1:old_name}"),
     Offer("tier", _KEYWORD, snippet="tier ${1:bronze} { when $2 }"),
 )
 _OF_TIER: Final = ("title", "when", "reward", "reveal")
@@ -142,9 +143,8 @@ _NAMED: Final = {
     "max": ("event", "of"),
     "min": ("event", "of"),
     "streak": ("event", "per", "min", "grace"),
-    "sequence": ("by",),
 }
-_MODIFIERS: Final = ("within", "per", "unless", "tz")
+_MODIFIERS: Final = ("within", "per", "unless", "by", "tz")
 _BOUNDED: Final = ("count", "sum", "max", "streak")
 _LINES: Final = (
     Offer("at", _KEYWORD, "what happens", "at ${1:2026-04-13T09:00:00Z} ${2:u1} ${3:event} { $4 }"),
@@ -224,7 +224,28 @@ def _filter_fields(asked: Asked) -> Iterator[Offer]:
         yield from (Offer(name, CompletionItemKind.Field, "built in") for name in (*ZONED, AT, ACTOR))
         yield from (Offer(name, CompletionItemKind.Function, snippet=f"{name}($1)") for name in _FUNCTIONS)
     elif asked.place.operator == "count":
-        yield from (Offer(name, CompletionItemKind.Field, "built in") for name in (*ZONED, ACTOR))
+        built_in = (name for name in (*ZONED, ACTOR) if name not in asked.place.given)
+        yield from (Offer(name, CompletionItemKind.Field, "built in") for name in built_in)
+
+
+def _groups(asked: Asked) -> Iterator[Offer]:
+    """Yield what makes groups: the fields of the events at hand, those of all events where none is, and the user."""
+    found = _fields_of(asked)
+    if not asked.place.events:
+        schemas = asked.view.edition.events.values()
+        found = {name: field for schema in schemas for name, field in sorted(schema.fields.items())}
+    for name, field in found.items():
+        if name not in asked.place.given:
+            yield Offer(name, CompletionItemKind.Field, _shown(field))
+    if ACTOR not in asked.place.given:
+        yield Offer(ACTOR, CompletionItemKind.Field, "built in")
+
+
+def _roles(asked: Asked) -> Iterator[Offer]:
+    """Yield the fields that name users, of the events at hand."""
+    for name, field in _fields_of(asked).items():
+        if field.type.names_users:
+            yield Offer(name, CompletionItemKind.Field, _shown(field))
 
 
 def _number_fields(asked: Asked) -> Iterator[Offer]:
@@ -362,8 +383,11 @@ _OFFERS: Final[dict[Want, Callable[[Asked], Iterable[Offer]]]] = {
     Want.ARGUMENT: _arguments,
     Want.EVENT: _events,
     Want.STEPS: lambda asked: [Offer("[]", CompletionItemKind.Value, "the steps", "[${1:event}, ${2:event}]")],
+    Want.AS: lambda asked: [Offer("as", _KEYWORD, "whose event it is", snippet="as ")] if [*_roles(asked)] else [],
+    Want.ROLE: _roles,
     Want.WHERE: _words("where"),
     Want.FIELD: _filter_fields,
+    Want.GROUP: _groups,
     Want.NUMBER_FIELD: _number_fields,
     Want.TRAIT: _traits,
     Want.COMPARISON: _words("=", "!=", "<", "<=", ">", ">=", "in", "not in", "is present", "is not present", *_TEXTUAL),

@@ -25,6 +25,7 @@ GLOSSARY: Final = {
     "reward": "What is announced with the unlock: any JSON object.",
     "repeat": "`each`: again and again, afresh after every unlock. `every UNIT`: once in each calendar unit.",
     "scope": "Whose achievement it is: `user`, `tenant`, or the value of a payload field, such as a team.",
+    "renamed": "`renamed from old_name`: the achievement had another name before. Its unlocks go on, with their ids.",
     "family": "A group in catalogues and analytics; it has no other meaning.",
     "settle": "Delays the grant of a contestable achievement: granted if it still holds after that long.",
     "tier": "`tier NAME { when ... }`: one of several. `tier NAME >= N { ... }`: it gives the bound that `when` lacks.",
@@ -44,7 +45,8 @@ GLOSSARY: Final = {
     "unlocked": "`unlocked(NAME[.TIER])`: the subject has that achievement.",
     # arguments
     "event=": "The event to look at, or a list of alternatives; `where` filters it.",
-    "distinct=": "Counts the different values of a field; events without the field do not match.",
+    "as": "`E as FIELD`: the event counts for every user that the field names, in place of the one who did it.",
+    "distinct=": "Counts the different values of a field, or combinations of several: `distinct=[course_id, at.date]`.",
     "of=": "The number field to add up or compare.",
     "by=": "It holds on the events that have one value of this field, or of these: `by=[course_id, lesson_id]`.",
     "min=": "Events that make a unit active; 1 where not said.",

@@ -71,7 +71,7 @@ def _in_frame(frame: Frame, text: str) -> Place | None:
         case "{":
             return _in_braces(frame)
         case "[":
-            return in_list(frame)
+            return in_list(frame, text)
         case _:
             return _in_parentheses(frame, text)
 
@@ -86,6 +86,10 @@ def _at_top(nodes: Sequence[Node]) -> Place | None:
             return want(Want.FROM)
         case ["traits", "from"]:
             return want(Want.EVENT)
+        case ["traits", "from", _]:
+            return want(Want.AS)
+        case ["traits", "from", event, "as"]:
+            return want(Want.ROLE)._replace(events=(event,))
         case ["achievement", _]:
             return want(Want.VERSION)
         case ["example", _]:

@@ -6,7 +6,81 @@ from typing import Final
 
 from tests.faults.plants.bug import Bug
 
+DISTINCT: Final = "dsl/test_distinct.py"
+
 BUGS: Final = (
+    Bug(
+        "first_field_of_a_combination",
+        "distinct=[F, G] counts combinations",
+        at="dsl.filters:keys_of",
+        old="[_values_of(name, clock, value_text) for name in names]",
+        new="[_values_of(name, clock, value_text) for name in names[:1]]",
+        tests=(f"{DISTINCT}::test_a_combination_counts_once_and_lies_in_one_event",),
+    ),
+    Bug(
+        "combinations_run_together",
+        "different combinations never share a key",
+        at="dsl.filters:keys_of",
+        old="value_key(_joined(values).decode())",
+        new='value_key("".join(values))',
+        tests=(f"{DISTINCT}::test_parts_of_a_combination_do_not_run_together",),
+    ),
+    Bug(
+        "combinations_of_one_name",
+        "equal aggregates are one, and others are not",
+        at="dsl.conditions:_name",
+        old="names = [name.text for name in tree.distinct]",
+        new="names = [name.text for name in tree.distinct[:1]]",
+        tests=(f"{DISTINCT}::test_two_counts_share_what_they_remember_only_if_they_name_the_same",),
+    ),
+    Bug(
+        "second_field_not_read",
+        "the plan of a change lists the fields that a version reads",
+        at="dsl.filters:fields_read",
+        old="shared.update(name for name in names if name not in COUNTED)",
+        new="shared.update(name for name in names[:1] if name not in COUNTED)",
+        tests=(f"{DISTINCT}::test_what_a_combination_needs_is_read",),
+    ),
+    Bug(
+        "two_lists_make_a_million",
+        "one event has no more combinations than a list has elements",
+        at="check_lists",
+        old="if len(lists) > 1:",
+        new="if len(lists) > 2:",
+        tests=(f"{DISTINCT}::test_fields_that_cannot_be_counted_together",),
+    ),
+    Bug(
+        "words_of_one_unit_unheard",
+        "the checker warns where the title says the other count",
+        at="dsl.advice.wording:_says_several",
+        old='str(number), f"{number:,}"',
+        new="str(number + 1)",
+        tests=("dsl/test_golden.py",),
+    ),
+    Bug(
+        "ladder_reported_at_every_rung",
+        "a problem is reported once",
+        at="Problems.add",
+        old="if key not in self._known:",
+        new="if key:",
+        tests=("dsl/test_expand.py::test_a_problem_of_a_ladder_is_reported_once",),
+    ),
+    Bug(
+        "long_labels_taken",
+        "a value too long to name an occurrence is a dead letter",
+        at="_Roster.add",
+        old="long := too_long_label(self._program, event)",
+        new="long := None and too_long_label(self._program, event)",
+        tests=("worker/engine/test_labels.py::test_a_value_too_long_to_name_an_occurrence_is_a_dead_letter",),
+    ),
+    Bug(
+        "long_elements_taken",
+        "every element of a list that names occurrences is short enough",
+        at="dsl.labels:_is_long",
+        old="return any(_is_long(each) for each in value)",
+        new="return False",
+        tests=("worker/engine/test_labels.py::test_a_value_too_long_to_name_an_occurrence_is_a_dead_letter",),
+    ),
     Bug(
         "lists_of_one_more",
         "an event that breaks its contract is a dead letter",
@@ -59,7 +133,7 @@ BUGS: Final = (
         "days_of_all_zones_are_one_count",
         "equal aggregates are one, and others are not",
         at="dsl.conditions:_name",
-        old='f"@{clock.key}" if tree.distinct.text in ZONED else ""',
+        old='"" if ZONED.keys().isdisjoint(names) else f"@{clock.key}"',
         new='""',
         tests=("dsl/test_expressions.py::test_days_of_two_zones_are_two_counts",),
     ),
