@@ -24,12 +24,12 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{PLAN}::test_events_that_no_state_has_seen_count", f"{PLAN}::test_drawn_changes"),
     ),
     Bug(
-        "plan_takes_what_stands",
-        "what a stored state supports stays supported",
+        "plan_forgets_what_is_stored",
+        "a plan compares what is earned with the unlocks that are stored",
         at="FromStates._by_state",
-        old="if stored and (row.tenant_id, self._scope, row.subject) in stored:",
-        new="if False:",
-        tests=(f"{PLAN}::test_what_was_earned_before_a_version_begins_stays",),
+        old="yield self._outcomes(folds, stored)",
+        new="yield self._outcomes(folds, {})",
+        tests=(f"{PLAN}::test_a_higher_bound_and_what_follows",),
     ),
     Bug(
         "plan_stops_short_of_the_bound",
@@ -38,14 +38,6 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="one.short <= number]",
         new="one.short < number]",
         tests=(f"{PLAN}::test_events_that_no_state_has_seen_count",),
-    ),
-    Bug(
-        "plan_leaves_what_is_doubtful",
-        "a subject whose state does not say enough is folded from its events",
-        at="FromStates._look",
-        old="if not carried.certain or carrier.part.moments:",
-        new="if carrier.part.moments:",
-        tests=(f"{PLAN}::test_a_higher_bound_and_what_follows", f"{PLAN}::test_drawn_changes"),
     ),
     Bug(
         "shortfall_of_all_the_parts",
