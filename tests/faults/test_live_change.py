@@ -52,7 +52,9 @@ achievement first { title "First" when count(event=probe.done, >= 1) }
 """
 REBUILD: Final = "all states folded again"
 FORMS: Final = {
-    "a tier that changes nothing": 'achievement top_BOUND { title "Top" tier one { when count(event=a.done, >= BOUND) } }',
+    "a tier that changes nothing": (
+        'achievement top_BOUND { title "Top" tier one { when count(event=a.done, >= BOUND) } }'
+    ),
     "a new aggregate of users": (
         'achievement total_BOUND { title "Total" when sum(event=a.done where n < BOUND, of=n, >= 1000) }'
     ),
