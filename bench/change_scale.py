@@ -171,17 +171,17 @@ def _found(rows: Sequence[asyncpg.Record]) -> dict[str, tuple[int, int]]:
 
 
 def _as_parquet(text: Path, file: Path) -> None:
-    connection = duckdb.connect(config={"threads": 2, "memory_limit": "4GB", "TimeZone": "UTC"})
+    connection = duckdb.connect(config={"threads": 2, "memory_limit": "4GB"})
     connection.execute(
         f"COPY (FROM read_csv('{text}', header = false, columns = {{id: 'VARCHAR', tenant: 'VARCHAR', u: 'VARCHAR', "
-        "type: 'VARCHAR', t: 'TIMESTAMPTZ', payload: 'VARCHAR'})) "
+        "type: 'VARCHAR', t: 'TIMESTAMP', payload: 'VARCHAR'})) "
         f"TO '{file}' (FORMAT parquet, COMPRESSION zstd)"
     )
 
 
 def by_sql(file: str) -> None:
     """Print what DuckDB finds, as JSON: achievement, number of unlocks, sum of the instants in seconds."""
-    connection = duckdb.connect(config={"threads": 2, "TimeZone": "UTC"})
+    connection = duckdb.connect(config={"threads": 2})
     rows = connection.execute(IN_DUCKDB.replace("$file", f"'{file}'")).fetchall()
     print(json.dumps([(name, number, int(total)) for name, number, total in rows]))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-ARCHIVE: Final = "SELECT event_id, tenant_id, user_id, event_type, occurred_at, payload FROM event ORDER BY occurred_at"
+ARCHIVE: Final = """
+SELECT event_id, tenant_id, user_id, event_type, occurred_at AT TIME ZONE 'UTC', payload FROM event ORDER BY occurred_at
+"""
 
 IN_POSTGRES: Final = """
 CREATE TABLE by_hand AS
