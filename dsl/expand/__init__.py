@@ -99,9 +99,13 @@ class _Expansion:
         made = self.families.members(node, source)
         if not made:
             self._lose(node)
-        self.made.extend(
-            File(source=ElementSource(source, element), declarations=(member,)) for element, member in made
-        )
+        for element, member in made:
+            own = ElementSource(source, element)
+            whole = self._plain(member, own) if member.open else member
+            if whole is None:
+                self._lose(member)
+            else:
+                self.made.append(File(source=own, declarations=(whole,)))
 
     def _lose(self, node: Achievement | Example) -> None:
         if isinstance(node, Achievement):

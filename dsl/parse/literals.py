@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl import payload
-from dsl.parse.reading import error, place, slip
+from dsl.parse.reading import READING, error, place, slip
 from dsl.source import Span
 from dsl.syntax import Duration, Instant, Literal
 from dsl.types import DAY, HOUR, MAX_DIGITS, MINUTE, SECOND, WEEK
@@ -27,6 +27,7 @@ MAX_DURATION: Final = 10_000 * 366 * DAY
 _LENGTHS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _DURATION: Final = re.compile(r"(\d+(?:_\d+)*)([smhdw])", re.ASCII)
 _NUMBER: Final = re.compile(r"-?\d{1,150}(?:\.\d{1,150})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_OF_A_DATE: Final = re.compile(r"\bat\.date\b[^,(){}\n]*\Z")
 _PERCENT: Final = re.compile(r"\d+%", re.ASCII)
 
 
@@ -101,6 +102,8 @@ def instant(token: Token) -> Instant:
     if moment is None:
         whole = len(text) >= len("2026-05-01T00:00:00Z") and text[-1] not in "0123456789."
         hint = "write date, time and offset: 2026-05-01T00:00:00Z or 2026-05-01T02:00:00+02:00"
+        if _OF_A_DATE.search(READING.get().source.text[max(0, token.start_pos - 60) : token.start_pos]):
+            hint = f'`at.date` is a string: write "{text[:10]}"'
         message = (
             f"`{text[:40]}` is not a valid instant"
             if whole or "+" in text
@@ -152,3 +155,10 @@ def percent(token: Token) -> Percent:
         error("ACH105", place(token), "a percentage is a whole number: 30%")
         return Percent(0, place(token))
     return Percent(int(token.value[:-1]), place(token))
+
+
+def percent_of(value: object) -> int:
+    """Return the percentage that a number may mean: 0.3 is 30 %."""
+    if isinstance(value, Decimal):
+        return int(value * 100) if 0 < value < 1 else int(min(value, Decimal(100)))
+    return value if isinstance(value, int) and not isinstance(value, bool) else 30

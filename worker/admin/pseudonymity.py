@@ -13,7 +13,6 @@ from dsl.roles import is_pseudonym
 from worker.contract.sameness import Written, digest_of
 from worker.engine.columns import RENAMED, columns
 from worker.engine.pseudonyms import renamed_payload
-from worker.pipeline.ledger import pseudonyms_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,10 +57,9 @@ class Renamed(NamedTuple):
     gone: int
 
 
-async def take_name_out(session: Session, rules: Deployed, user: Subject) -> Renamed:
+async def take_name_out(session: Session, rules: Deployed, user: Subject, pseudonym: str) -> Renamed:
     """Put a pseudonym in the place of a user's name, in all events that concern others; their partitions are held."""
     tenant, _, name = user
-    (pseudonym,) = (await pseudonyms_of(session, [user])).values()
     kept = gone = 0
     async for page in session.pages(NamedEvent, "events_naming_user", tenant_id=tenant, user_id=name):
         stay = [row for row in page if row.concerns_others(name)]
