@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.compile import references, tier_conditions
+from dsl.compile import tier_conditions
 from dsl.conditions import context_of
 from dsl.filters import predicate_key
 from dsl.local_time import TIMEZONE
 from dsl.memory import USER_ZONE, Entry
 from dsl.reads import Reads, declared, reads_of
 from dsl.syntax import RepeatBy, RepeatEach
+from dsl.unlocks import asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,12 +52,10 @@ class Texts:
             (ruling.achievement, ruling.tier): self._spans(ruling) for ruling in plan.rulings
         }
         self.named: dict[str, frozenset[str]] = {
-            ruling.achievement: frozenset[str]().union(
-                *(references(version) for version in plan.rules.achievements[ruling.achievement])
-            )
+            ruling.achievement: frozenset[str]().union(*map(asked_for, plan.rules.achievements[ruling.achievement]))
             for ruling in plan.rulings
         }
-        """Achievements that each one names."""
+        """Achievements that each one names, or whose unlocks it counts."""
         traits = {name for entry in plan.dispatch.values() for name in entry.traits}
         self.traits: dict[str, Text] = {
             name: self._declared(Reads(frozenset(), frozenset(), frozenset({name}))) for name in traits

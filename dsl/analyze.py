@@ -16,8 +16,10 @@ import msgspec
 from dsl.built_ins import ACTOR, ZONED
 from dsl.filters import pattern_types, uses_builtin, view_of
 from dsl.local_time import TIMEZONE
+from dsl.moving_unlocks import moves
 from dsl.prove.clocks import steady
 from dsl.roles import bases
+from dsl.schema import fields_in
 from dsl.source import Span
 from dsl.syntax import (
     Achievement,
@@ -38,6 +40,7 @@ from dsl.syntax import (
 )
 from dsl.trees import all_counted, counted, in_group, judged, key_names, key_of, unit_of, walk, whens, with_zone
 from dsl.types import Unit
+from dsl.unlocks import asked_for, filter_of, patterns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,6 +64,8 @@ class Kind(StrEnum):
     CLOCK_SET_BACK = "a clock whose labels come back"
     SPENT_UNIT = "repeat each, in calendar units by the clock of events"
     NAMED = "names a contestable achievement"
+    COUNTED = "counts unlocks of a contestable achievement"
+    MOVED = "asks when, or in which order, unlocks came"
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -107,7 +112,7 @@ def _shaky(rules: Rules, seed: set[str]) -> set[str]:
     """Return the achievements that are contestable themselves or name one that is, directly or not."""
     named_by: dict[str, list[str]] = {}
     for name, versions in rules.achievements.items():
-        for other in {other for version in versions for other, _ in names(version)}:
+        for other in frozenset[str]().union(*map(asked_for, versions)):
             named_by.setdefault(other, []).append(name)
     shaky, waiting = set(seed), list(seed)
     while waiting:
@@ -123,6 +128,14 @@ def _named(version: Achievement, shaky: set[str]) -> Iterator[Reason]:
         if other in shaky:
             text = f"it names `{other}`, which is contestable"
             yield Reason(Kind.NAMED, text, span, f"make `{other}` final, or name another achievement")
+    for pattern, one in patterns_of(version):
+        found = sorted(one.counts.names & shaky) if one.counts is not None else []
+        if found:
+            more = "" if len(found) == 1 else f", and {len(found) - 1} more"
+            text = f"it counts unlocks of `{found[0]}`, which is contestable{more}"
+            where = filter_of(pattern, one)
+            rewrite = "make what is counted final, or filter it"
+            yield Reason(Kind.COUNTED, text, one.span if where is None else where.span, rewrite)
 
 
 def names(version: Achievement) -> Iterator[tuple[str, Span]]:
@@ -203,6 +216,8 @@ def _reasons(rules: Rules, version: Achievement, heard: _Heard) -> Iterator[Reas
         rewrite = "leave out `for`, or filter the events by one of their own fields"
         yield Reason(Kind.FOR, text, version.where.span, rewrite)
     yield from _repeat_reasons(rules, version)
+    for move in moves(version, rules.achievements):
+        yield Reason(Kind.MOVED, *move)
     yield from _begin_reasons(version, heard)
     once = version.repeat is None or isinstance(version.repeat, RepeatBy)
     around = _Around(plain=once and version.active is None and not version.fresh)
@@ -298,7 +313,7 @@ def _within(known: _Analysis, part: Condition, around: _Around) -> Iterator[Reas
             text = f"under {inner.window}, `unlocked` moves when the named grant moves"
             rewrite = f"take it out of the window, or write `after {part.achievement.text}`"
             yield Reason(Kind.UNLOCKED_IN_WINDOW, text, part.span, rewrite)
-        case Sum() if _signed(known.rules.events, part):
+        case Sum() if _signed(known.rules, part):
             text = f"the sum of `{part.of.text}` may fall, since the field is not declared `>= 0`"
             yield Reason(
                 Kind.SIGNED_SUM, text, part.of.span, f"if it is never negative, declare it: `{part.of.text}: int >= 0`"
@@ -402,6 +417,6 @@ def _plain_count(part: Count) -> bool:
     return unfiltered and not part.distinct
 
 
-def _signed(events: Mapping[str, EventSchema], part: Sum) -> bool:
-    fields = (events[name].fields.get(part.of.text) for name in bases(pattern_types(part.event)))
+def _signed(rules: Rules, part: Sum) -> bool:
+    fields = fields_in(rules, part.event, part.of.text)
     return any(field is None or field.low is None or field.low < 0 for field in fields)

@@ -37,6 +37,19 @@ TYPES: Final = {
 """The type of each."""
 COUNTED: Final = frozenset({*ZONED, ACTOR})
 """What `distinct=` may name beside fields."""
+UNLOCKS: Final = "unlocks"
+"""What stands in the place of an event name for the unlocks of the subject itself."""
+REWARD: Final = "reward."
+"""What the fields of unlocks begin with that have the values of rewards."""
+UNLOCK_FIELDS: Final = ("achievement", "tier", "family", "occurrence")
+"""The other fields of unlocks."""
+
+
+def is_reward(name: str) -> bool:
+    """Return whether a name is that of a value in the rewards of unlocks: `reward.xp`."""
+    return name.startswith(REWARD) and "." not in name.removeprefix(REWARD) and "$" not in name
+
+
 RANGES: Final = {
     "at.minute": (0, 59),
     "at.hour": (0, 23),

@@ -78,7 +78,8 @@ class _Proof(NamedTuple):
 def _proof(judge: Judge) -> _Proof:
     node = judge.built.node
     asked = frozenset(aggregate.slot for aggregate in judge.asked())
-    return _Proof(*judge.hearing(), judge.types, judge.after, asked, judge.lasts(), asker(node))
+    types = judge.types | judge.unlocks.sources
+    return _Proof(*judge.hearing(), types, judge.after, asked, judge.lasts(), asker(node))
 
 
 class _Ruled(NamedTuple):
@@ -143,7 +144,7 @@ class Carriage:
     def types(self) -> frozenset[str]:
         """Event types that new aggregates and traits read: a subject needs its events of these."""
         entries = self.new.entries
-        types = frozenset(self.fresh).union(*(entries[slot].types for slot in self.missing))
+        types = frozenset(self.fresh).union(*(entries[slot].types | entries[slot].sources for slot in self.missing))
         tellers = self.new.rules.trait_events.items()
         types |= {event for event, names in tellers if self._missing_traits & set(names)}
         return frozenset(types & self.new.types)
@@ -193,7 +194,7 @@ class Carriage:
     def _names_no_less(self, entry: Entry) -> bool:
         """Tell whether no tier has gone of the achievements that a span names."""
         rulings = self.new.rulings
-        names = {rulings[slot].achievement for slot in named_by(entry.aggregate)}
+        names = {rulings[slot].achievement for slot in named_of(entry)}
         return not names or self._kept_tiers(names)
 
     def _kept_tiers(self, names: AbstractSet[str]) -> bool:
@@ -230,9 +231,12 @@ class Carriage:
 
     @cached_property
     def _spans(self) -> tuple[tuple[int, frozenset[int]], ...]:
-        """Slots of spans over `unlocked`, with the rulings that they name; where one is another, so is the span."""
+        """Slots of what looks at rulings, with those: spans over `unlocked`, and aggregates over `unlocks`.
+
+        Where one of the rulings is another, so is what looks at it.
+        """
         entries = enumerate(self.new.entries)
-        return tuple((slot, named) for slot, entry in entries if (named := frozenset(named_by(entry.aggregate))))
+        return tuple((slot, named) for slot, entry in entries if (named := named_of(entry)))
 
     def _moments(self) -> AbstractSet[int]:
         """Return the moments of the old plan at which the new one judges the same."""
@@ -454,10 +458,16 @@ def _settled(ruled: _Ruled, had: Earned | None) -> bool:
     return had is not None and ruled.once and had.first.at < ruled.since
 
 
+def named_of(entry: Entry) -> frozenset[int]:
+    """Return the rulings that an aggregate looks at, by `unlocked` or among `unlocks`."""
+    return entry.counted.union(named_by(entry.aggregate))
+
+
 def _named(plan: Plan, slot: int) -> frozenset[int]:
-    """Return the rulings that a ruling names, by `after` and `unlocked`."""
+    """Return the rulings that a ruling asks for, by `after` and `unlocked`, or by counting their unlocks."""
     judges = plan.rulings[slot].judges
-    return frozenset(each for judge in judges for each in (*chain(*judge.after), *named_in(judge.built.node)))
+    asked = (each for judge in judges for each in (*chain(*judge.after), *named_in(judge.built.node)))
+    return frozenset[int]().union(asked, *(judge.unlocks.counted for judge in judges))
 
 
 def _closed(plan: Plan, rulings: AbstractSet[int]) -> frozenset[int]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import cached_property
 from hashlib import blake2b
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dsl.check.bounds import is_signed
 from dsl.conditions import build, heard_any, named_types, owner_of
 from dsl.expressions import refs
 from dsl.filters import pattern_types
@@ -27,10 +27,10 @@ from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
 from dsl.roles import Roles, base_of, bases, has_actor, is_pseudonym, views
-from dsl.schema import is_listed
-from dsl.syntax import Unlocked
-from dsl.trees import walk
+from dsl.schema import fields_in, fields_of, is_listed
+from dsl.stages import Hearing, Hearings, Stages
 from dsl.types import FieldType
+from dsl.unlocks import asked_for, named
 from dsl.values import value_text
 
 if TYPE_CHECKING:
@@ -78,6 +78,13 @@ class Dispatch(msgspec.Struct, frozen=True):
     """1 where the subject is the actor: a copy that is suppressed is counted in one history."""
 
 
+class Order(NamedTuple):
+    """All operations in the order in which they must run, and those of them that are behind plain achievements."""
+
+    operations: Sequence[Operation]
+    stages: Sequence[Sequence[Operation]] = ()
+
+
 class Plan:
     """The rules of one scope, compiled. A stored state is valid only under the same `fingerprint`."""
 
@@ -88,7 +95,7 @@ class Plan:
         rulings: Sequence[Ruling],
         dispatch: Mapping[str, Dispatch],
         described: str,
-        operations: Sequence[Operation],
+        order: Order,
     ) -> None:
         self.rules = rules
         self.scope = scope
@@ -98,14 +105,18 @@ class Plan:
         self.types = frozenset(dispatch)
         """Event types that it hears, or views of them: dsl/roles.py."""
         self.fingerprint = blake2b(described.encode(), digest_size=16).hexdigest()
+        operations, stages = order
         self.operations = tuple(operations)
         """All operations, in the order in which they must run."""
+        self.stages = tuple(map(tuple, stages))
+        """Those of them that are behind the plain achievements, where rules use `unlocks`: dsl/stages.py."""
         entries = [each for each in operations if isinstance(each, Entry)]
         self.entries = tuple(sorted(entries, key=lambda entry: entry.aggregate.slot))
         """The aggregates; of a whole plan, the index is the slot of a node."""
         self.judged = frozenset(each.ruling.slot for each in operations if isinstance(each, Judge))
         """Slots of the rulings that it judges."""
-        self.moments = moments_of(self.operations)
+        plain = plain_of(self.operations, self.stages)
+        self.moments = Stages(self.stages, rules.achievements).moments(plain) if stages else moments_of(plain)
         """When versions begin, ascending."""
 
     @cached_property
@@ -186,23 +197,23 @@ def contracts_of(rules: Rules) -> Contracts:
     """Return what the declarations of events say of the fields that conditions read."""
 
     def integral(pattern: Pattern, field: str) -> bool:
-        return is_whole(rules, pattern_types(pattern), field)
+        return all(each is not None and each.type is FieldType.INT for each in fields_in(rules, pattern, field))
 
     def signed(pattern: Pattern, field: str) -> bool:
-        return is_signed([rules.events[name].fields[field] for name in bases(pattern_types(pattern))])
+        return any(each is None or each.low is None or each.low < 0 for each in fields_in(rules, pattern, field))
 
     def listed(pattern: Pattern, field: str) -> bool:
         return is_listed(rules, pattern_types(pattern), field)
 
     def declared(event: str, field: str) -> bool:
-        return event in rules.events and field in rules.events[event].fields
+        return field in fields_of(rules, event)
 
     return Contracts(integral, signed, listed, declared)
 
 
 def is_whole(rules: Rules, types: AbstractSet[str], field: str) -> bool:
     """Return whether a field is a whole number in every declared event among some types, or views of them."""
-    fields = [rules.events[name].fields.get(field) for name in bases(types) if name in rules.events]
+    fields = [fields_of(rules, name).get(field) for name in bases(types) if rules.schema(name) is not None]
     return all(each is not None and each.type is FieldType.INT for each in fields)
 
 
@@ -225,11 +236,15 @@ def scope_of(achievement: Achievement) -> str:
 
 
 class _Judged(NamedTuple):
-    """A version, the one that takes over from it, and the event types at which any of its tiers can be earned."""
+    """A version, the one that takes over from it, and the event types at which any of its tiers can be earned.
+
+    `hearing` is what it hears of unlocks.
+    """
 
     version: Achievement
     following: Achievement | None
     types: frozenset[str]
+    hearing: Hearing
 
 
 class _PlanBuilder:
@@ -251,9 +266,15 @@ class _PlanBuilder:
         self.rulings: list[Ruling] = []
         self.judges: list[Judge] = []
         self.asking: Mapping[int, frozenset[int]] = {}
+        self._ends: list[int] = []
+        """Where the operations of plain achievements end, and those of each stage but the last."""
+        self._stages: Stages | None = None
+        self._hearings = Hearings(self.achievements, self.memory)
 
     def build(self) -> Plan:
-        for name in in_order(self.achievements):
+        for name, depth in self._hearings.ordered(in_order(self.achievements)):
+            while len(self._ends) < depth:
+                self._ends.append(len(self.memory.order))
             self._add(name, self.achievements[name])
         self.memory.number()
         for ruling in self.rulings:
@@ -263,9 +284,12 @@ class _PlanBuilder:
         self.asking = asking_of(self.judges)
         traits = self._traits_used()
         types = [name for event_type in self.rules.events for name in self._names(event_type)]
+        order, ends = self.memory.order, [*self._ends, len(self.memory.order)]
+        stages = [order[start:end] for start, end in pairwise(ends)]
+        self._stages = Stages(stages, self.achievements) if stages else None
         dispatch = {name: entry for name in types if (entry := self._dispatch(name, traits))}
         described = self._describe(dispatch)
-        return Plan(self.rules, self.scope, self.rulings, dispatch, described, self.memory.order)
+        return Plan(self.rules, self.scope, self.rulings, dispatch, described, Order(order, stages))
 
     # -- achievements --
 
@@ -279,9 +303,11 @@ class _PlanBuilder:
         judges: list[Judge] = []
         watches: list[Operation] = []
         hears = [self._heard(version) for version in versions]
-        for version, following, types in zip(versions, [*versions[1:], None], hears, strict=True):
-            for tier, when in tier_conditions(version):
-                judge = self._judge(tiers[tier], _Judged(version, following, types), when)
+        hearing = self._hearings.begin(name)
+        following = [*versions[1:], None]
+        for judged in map(_Judged, versions, following, hears, hearing):
+            for tier, when in tier_conditions(judged.version):
+                judge = self._judge(tiers[tier], judged, when)
                 if self.watching is not None:
                     watches.append(self.watching(self.memory, judge, when))
                 judges.append(judge)
@@ -290,9 +316,10 @@ class _PlanBuilder:
         self.judges.extend(judges)
         self.memory.slots[name] = {tier: ruling.slot for tier, ruling in tiers.items()}
         self.memory.hears[name] = frozenset[str]().union(*hears)
+        self._hearings.end(name, hearing)
 
     def _judge(self, ruling: Ruling, judged: _Judged, when: Condition) -> Judge:
-        tier, (version, following, types) = ruling.tier, judged
+        tier, (version, following, types, hearing) = ruling.tier, judged
         built = build(self.memory, when, version, tier)
         until = None if following is None or following.since is None else following.since.us
         owner = owner_of(version, tier)
@@ -309,6 +336,7 @@ class _PlanBuilder:
                 spender=lambda: self.memory.spenders.get(owner),
                 decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
                 heard=heard_any(self.memory, types, version, tier) if blank else None,
+                unlocks=self._hearings.terms(hearing),
             ),
         )
         ruling.judges.append(judge)
@@ -352,9 +380,14 @@ class _PlanBuilder:
     def _steps(self, event_type: str) -> Iterator[Step]:
         """Return the operations on events of a type; a watch has to look at each in its order."""
         operations = self.memory.operations(event_type)
+        if self._stages is not None:
+            plain = self.memory.order[: self._ends[0]]
+            operations = (each for each in plain if event_type in each.types)
         if self.watching is not None:
-            return (operation.stepper(event_type) for operation in operations)
-        return _Wiring(list(operations), event_type).steps()
+            steps = (operation.stepper(event_type) for operation in operations)
+        else:
+            steps = _Wiring(list(operations), event_type).steps()
+        return steps if self._stages is None else iter(self._stages.step(event_type, tuple(steps)))
 
     def _late(self, event_type: str) -> Late | None:
         """Return what takes late events of a type, None where an operation has no rule for them."""
@@ -405,6 +438,10 @@ class _Part:
             if (isinstance(each, Entry) and each.aggregate.slot in asked)
             or (isinstance(each, Judge) and each.ruling.slot in rulings)
         ]
+        kept = set(map(id, self.operations))
+        self._behind = [[each for each in stage if id(each) in kept] for stage in plan.stages]
+        self._plain = plain_of(self.operations, self._behind)
+        self._stages = Stages(self._behind, plan.rules.achievements) if self._behind else None
         keys = [judge.built.key for judge in judges]
         keys += [each.key() for each in self.operations if isinstance(each, Entry)]
         wheres = [judge.version.where for judge in judges if judge.version.where is not None]
@@ -416,7 +453,8 @@ class _Part:
         whole = self.whole
         needed = bases([name for name in whole.dispatch if self._needs(name)])
         dispatch = {name: entry for name in whole.dispatch if (entry := self._dispatch(name, needed))}
-        return Plan(whole.rules, whole.scope, whole.rulings, dispatch, "part", self.operations)
+        order = Order(self.operations, self._behind)
+        return Plan(whole.rules, whole.scope, whole.rulings, dispatch, "part", order)
 
     def _needs(self, event_type: str) -> bool:
         return bool(self._moved(event_type)) or any(event_type in each.types for each in self.operations)
@@ -430,8 +468,10 @@ class _Part:
         copies = entry.once is not None and (event_type in self.counted or entry.base in needed)
         if not copies and not self._needs(event_type):
             return None
-        operations = [each for each in self.operations if event_type in each.types]
+        operations = [each for each in self._plain if event_type in each.types]
         steps = tuple(_Wiring(operations, event_type).steps())
+        if self._stages is not None:
+            steps = self._stages.step(event_type, steps)
         return Dispatch(steps, entry.once, self._moved(event_type), None, entry.base, entry.own)
 
 
@@ -481,6 +521,11 @@ class _Wiring:
         return operation.stepper(self.event_type)
 
 
+def plain_of(operations: Sequence[Operation], stages: Sequence[Sequence[Operation]]) -> Sequence[Operation]:
+    """Return the operations before all stages, those of plain achievements."""
+    return operations[: len(operations) - sum(map(len, stages))] if stages else operations
+
+
 def asking_of(judges: Iterable[Judge]) -> Mapping[int, frozenset[int]]:
     """Return, per slot of an aggregate, the slots of the rulings that look at it."""
     asking: defaultdict[int, set[int]] = defaultdict(set)
@@ -513,10 +558,7 @@ def tier_conditions(achievement: Achievement) -> Iterator[tuple[str | None, Cond
 
 def references(achievement: Achievement) -> frozenset[str]:
     """Return the achievements that one names in `after` and `unlocked`."""
-    names = {target.achievement.text for target in achievement.after}
-    for _, when in tier_conditions(achievement):
-        names |= {part.achievement.text for part in walk(when) if isinstance(part, Unlocked)}
-    return frozenset(names)
+    return named(achievement)
 
 
 def traits_of(predicate: Predicate) -> set[str]:
@@ -544,5 +586,5 @@ def in_order(achievements: Mapping[str, tuple[Achievement, ...]]) -> list[str]:
 
 
 def _known(achievements: Mapping[str, tuple[Achievement, ...]], name: str) -> Iterable[str]:
-    named = frozenset[str]().union(*(references(version) for version in achievements[name]))
-    return named & achievements.keys()
+    asked = frozenset[str]().union(*map(asked_for, achievements[name]))
+    return asked & achievements.keys()

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from dsl import grouping
-from dsl.built_ins import ACTOR, COUNTED, ZONED
+from dsl.built_ins import ACTOR, COUNTED, UNLOCKS, ZONED
 from dsl.filters import compile_pattern, fields_read, keys_of, pattern_key, pattern_types
 from dsl.grouping import Made, at_least
 from dsl.local_time import Clock, UserClock
@@ -66,6 +67,7 @@ from dsl.syntax import (
 )
 from dsl.trees import all_counted, asks_unlocks, judged, key_of, key_text, resets
 from dsl.types import DAY, HOUR, MINUTE, Unit
+from dsl.unlocks import filter_of, patterns_of
 from dsl.values import canonical_number
 
 if TYPE_CHECKING:
@@ -149,7 +151,8 @@ def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock:
 
 def heard_any(memory: Memory, types: frozenset[str], version: Achievement, tier: str | None) -> Node:
     """Return the condition that an event of some types was seen."""
-    alternatives = tuple(Alternative(event=Name(text=name)) for name in sorted(types))
+    alternatives = tuple(Alternative(event=Name(text=name)) for name in sorted(types - {UNLOCKS}))
+    alternatives += tuple(replace(one, where=filter_of(pattern, one)) for pattern, one in patterns_of(version))
     pattern = Pattern(alternatives=alternatives, listed=True)
     tree = Count(event=pattern, distinct=(), cmp=Cmp(op=">=", bound=1))
     return condition(memory, tree, context_of(version, tier)).node

@@ -202,9 +202,16 @@ def compile_pattern(pattern: Pattern, clock: Clock) -> Mapping[str, Test | None]
     tests: defaultdict[str, list[Test | None]] = defaultdict(list)
     for alternative in pattern.alternatives:
         inner = None if alternative.where is None else compile_test(alternative.where, getter)
+        if alternative.counts is not None:
+            inner = _both(_unlock_of(alternative.counts.names), inner)
         for name in alternative.types:
             tests[name].append(inner)
     return {name: _both(any_of(inner), outer) for name, inner in tests.items()}
+
+
+def _unlock_of(names: frozenset[str]) -> Test:
+    """Return the test whether an unlock is of one of some achievements."""
+    return lambda state, event: event.fields.get("achievement") in names
 
 
 def any_of(alternatives: Sequence[Test | None]) -> Test | None:
@@ -257,6 +264,8 @@ def pattern_key(pattern: Pattern, clock: Clock) -> str:
 
 def _alternative_key(alternative: Alternative) -> str:
     name = alternative.event.text if alternative.role is None else view_of(alternative)
+    if alternative.counts is not None:
+        name = f"{name}:{alternative.counts.text}"
     return name if alternative.where is None else f"({name} where {predicate_key(alternative.where)})"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -41,7 +41,7 @@ from dsl.types import Unit
 
 if TYPE_CHECKING:
     from dsl.conditions import Built
-    from dsl.filters import Getter
+    from dsl.filters import Getter, Test
     from dsl.nodes.groups import Groups
     from dsl.nodes.node import Aggregate
     from dsl.syntax import Achievement, Ref
@@ -51,6 +51,28 @@ LateJudgement = Callable[[State, Position], bool]
 """Returns, once all aggregates have taken a late event at a position, whether it moves no grant."""
 Opening = Callable[[State, Event], int | None]
 """Returns the open occurrence that holds at an event, None if there is none."""
+
+
+class OfUnlocks(NamedTuple):
+    """What a version hears of unlocks."""
+
+    names: frozenset[str]
+    """Achievements whose unlocks it may hear."""
+    hears: Test
+    """Whether it hears one of them."""
+    counted: frozenset[int]
+    """Slots of the rulings whose unlocks its achievement counts."""
+    sources: frozenset[str]
+    """Event types that may earn what it asks for."""
+
+
+def deaf(state: State, event: Event) -> bool:
+    """Hear no unlock."""
+    del state, event
+    return False
+
+
+NO_UNLOCKS: Final = OfUnlocks(frozenset(), deaf, frozenset(), frozenset())
 
 
 class Ruling:
@@ -83,6 +105,8 @@ class Terms(msgspec.Struct, frozen=True):
     decimal_traits: frozenset[str]
     heard: Condition | None = None
     """What tells whether an event was heard, where the condition holds before the first one and there is a moment."""
+    unlocks: OfUnlocks | None = None
+    """The unlocks that count for it."""
 
 
 class Judge:
@@ -106,6 +130,7 @@ class Judge:
         self.types = terms.types
         self._own = terms.own
         self.spender = terms.spender
+        self.unlocks = terms.unlocks or NO_UNLOCKS
         self.moment = moment_of(version)
         self._who = None if version.where is None else compile_test(version.where, trait_getter(terms.decimal_traits))
 

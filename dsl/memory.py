@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 
+from dsl.built_ins import UNLOCKS
 from dsl.calendar import unit_index
 from dsl.local_time import Clock, UserClock, clock_of
 from dsl.nodes.compose import Per, Unless, Within
@@ -96,6 +97,10 @@ class Entry:
         self.owner = context.owner
         self.spent = context.spent
         self.types = aggregate.types
+        self.counted: frozenset[int] = frozenset()
+        """Slots of the rulings whose unlocks it may count."""
+        self.sources: frozenset[str] = frozenset()
+        """Event types that may earn them."""
         self.is_spent: Test | None = None
         """Whether an event lies in a unit that is used up; None where it goes by no unit of a `repeat each`."""
 
@@ -204,6 +209,13 @@ class Contracts(NamedTuple):
     """Whether an event has a field."""
 
 
+class Unlocks(NamedTuple):
+    """The unlocks that the achievement counts that is built: slots of rulings, and event types that may earn them."""
+
+    counted: frozenset[int] = frozenset()
+    sources: frozenset[str] = frozenset()
+
+
 class Memory:
     """The aggregates and judgements of one plan, in the order in which they must run.
 
@@ -231,6 +243,7 @@ class Memory:
         self.spenders: dict[str, Spender] = {}
         """Per owner whose unlocks use up calendar units: which."""
         self.hears: dict[str, frozenset[str]] = {}
+        self.unlocks = Unlocks()
 
     def share(self, key: str, context: Context, make: Callable[[], A], reads: Fields = frozenset()) -> A:
         """Return the aggregate of a key, created on first use; `reads` are the fields that it reads by itself.
@@ -242,6 +255,8 @@ class Memory:
         if entry is None:
             entry = self.entries[full] = Entry(make(), context, full, reads)
             self.order.append(entry)
+            if UNLOCKS in entry.types:
+                entry.counted, entry.sources = self.unlocks.counted, self.unlocks.sources
             if context.spent:
                 entry.is_spent = self.spenders[context.spender].guard(context.spent)
         return cast("A", entry.aggregate)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dsl.built_ins import UNLOCKS
 from dsl.compile import TENANT, USER, every_type, tier_conditions, traits_of
 from dsl.conditions import context_of, named_types
 from dsl.local_time import TIMEZONE
@@ -118,6 +119,8 @@ def declared(rules: Rules, scope: str, reads: Reads, *, by_view: bool = True) ->
         if scope not in {USER, TENANT}:
             fields.add((event, scope))
     for event, field in fields:
+        if event == UNLOCKS and event not in rules.events:
+            continue  # what unlocks say is in the achievements
         yield f"event {event}: {field}", _field(rules.events.get(base_of(event)), field)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from dsl.built_ins import UNLOCKS
 from dsl.compile import USER, contracts_of, every_type, is_whole, scope_of, tier_conditions, zone_types_of
 from dsl.conditions import build, named_types
 from dsl.memory import Memory
@@ -47,6 +48,8 @@ OPEN_UNITS: Final = 28
 """Calendar units of a streak that may still change, at most."""
 
 _BOUND: Final = re.compile(r"(?:#[\d.]+)?(?:/\d+|/None)?$")
+_COUNTED: Final = re.compile(rf"\b{UNLOCKS}:\d+\.[0-9a-f]+")
+"""A pattern over `unlocks` with the digest of what it counts."""
 _WITHIN: Final = re.compile(r"within (\d+)")
 
 
@@ -81,6 +84,7 @@ class Remembered(msgspec.Struct, frozen=True):
     def label(self) -> str:
         """The canonical form for people: lengths in words, without the bound."""
         text = _BOUND.sub("", self.key).removesuffix("/None")
+        text = _COUNTED.sub(UNLOCKS, text)
         text = _WITHIN.sub(lambda found: f"within {length(int(found[1]))}", text)
         return (
             text.replace('@"UTC"', "").replace(" by None)", ")").replace(" min 1 grace 0)", ")").replace(".None ", " ")
@@ -154,7 +158,8 @@ def _scope(rules: Rules, scope: str, found: Inventory) -> None:
             users.setdefault(key, []).append(user)
     for key, entry in memory.entries.items():
         kind, what = _what(entry.aggregate)
-        types = tuple(sorted(bases(entry.types) & rules.events.keys()))
+        known = rules.events.keys() if rules.unlocks is None else {*rules.events, UNLOCKS}
+        types = tuple(sorted(bases(entry.types) & known))
         size = _size(rules, entry.aggregate)
         found.aggregates.append(Remembered(scope, entry.key(), kind, what, types, size, tuple(users[key])))
 

@@ -13,7 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from dsl.compile import compile_rules
-from dsl.syntax import Achievement, Target, Unlocked
+from dsl.syntax import Achievement, Pattern, Target, Unlocked
+from dsl.unlock_names import under_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,6 +87,8 @@ def _walk(value: object, first: Mapping[str, str]) -> object:
     if isinstance(value, Target | Unlocked):
         name = value.achievement
         return replace(value, achievement=replace(name, text=first[name.text])) if name.text in first else value
+    if isinstance(value, Pattern):
+        return under_names(value, first)
     fields = {name: (part, _walk(part, first)) for name in value.__struct_fields__ if (part := getattr(value, name))}
     changed = {name: after for name, (before, after) in fields.items() if after is not before}
     return replace(value, **changed) if changed else value

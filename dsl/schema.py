@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dsl.roles import bases
+from dsl.built_ins import UNLOCKS
+from dsl.roles import base_of, bases
 from dsl.syntax import Achievement, Example
 from dsl.types import FieldType, Number
 from dsl.values import canonical_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from dsl.syntax import Pattern
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -59,6 +62,7 @@ class EventSchema(msgspec.Struct, frozen=True):
 class Rules(msgspec.Struct, frozen=True):
     """A rule set: declared events and traits, achievements with their versions ascending, examples as written.
 
+    `unlocks` is what unlocks say, where rules count them; they are no event that is declared, or comes from outside.
     `trait_events` says which traits an event type carries, or a view of one (dsl/roles.py); `roles` which of its fields
     rules name behind `as`.
     """
@@ -69,9 +73,37 @@ class Rules(msgspec.Struct, frozen=True):
     achievements: dict[str, tuple[Achievement, ...]]
     examples: tuple[Example, ...] = ()
     roles: dict[str, tuple[str, ...]] = {}
+    unlocks: EventSchema | None = None
+
+    @property
+    def schemas(self) -> dict[str, EventSchema]:
+        """Return what is known of the payloads of all events, with what unlocks say where they are counted."""
+        return self.events if self.unlocks is None else {**self.events, self.unlocks.name: self.unlocks}
+
+    def schema(self, event: str) -> EventSchema | None:
+        """Return what is known of the payload of an event type, or a view of one."""
+        name = base_of(event)
+        return self.unlocks if name == UNLOCKS and self.unlocks is not None else self.events.get(name)
 
 
 def is_listed(rules: Rules, types: Iterable[str], name: str) -> bool:
     """Return whether a field of some event types is a list; wherever it is declared, it is one, or nowhere."""
-    fields = (rules.events[event_type].fields.get(name) for event_type in bases(types))
+    fields = (fields_of(rules, event_type).get(name) for event_type in bases(types))
     return any(field is not None and field.type.element is not None for field in fields)
+
+
+def fields_of(rules: Rules, event: str) -> Mapping[str, Field]:
+    """Return the fields of an event type, or a view of one."""
+    schema = rules.schema(event)
+    return {} if schema is None else schema.fields
+
+
+def fields_in(rules: Rules, pattern: Pattern, name: str) -> list[Field | None]:
+    """Return what a field may be in the events of a pattern, None for a type without it."""
+    types = sorted(bases(each for one in pattern.alternatives if one.counts is None for each in one.types))
+    found = [fields_of(rules, event).get(name) for event in types]
+    for one in pattern.alternatives:
+        if one.counts is not None:
+            known = one.counts.fields.get(name)
+            found.append(None if known is None else Field(name, known.type, optional=True, low=known.low))
+    return found

@@ -10,6 +10,7 @@ from typing import Literal as OneOf
 
 import msgspec
 
+from dsl.counted import Counted
 from dsl.source import NOWHERE, Source, Span
 from dsl.types import Json, Number
 
@@ -165,6 +166,8 @@ class Alternative(Node, frozen=True):
     role: Name | None = None
     seen: tuple[str, ...] = ()
     """The views of the type that have the role in them, once roles are known; none where rules name no role of it."""
+    counts: Counted | None = None
+    """What it counts, once that is known, where its event is `unlocks`."""
 
     @property
     def types(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from dsl.syntax import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from collections.abc import Sequence as Several
 
     from dsl.syntax import Achievement, Condition, Name, Pattern
@@ -86,6 +86,29 @@ def resets(tree: Condition) -> Iterator[Pattern]:
     for part in walk(tree):
         if part.mods.unless is not None:
             yield part.mods.unless
+
+
+def with_patterns(version: Achievement, change: Callable[[Pattern], Pattern]) -> Achievement:
+    """Return a version with other patterns in the place of its own."""
+    when = None if version.when is None else _changed(version.when, change)
+    tiers = tuple(replace(tier, when=_changed(tier.when, change)) for tier in version.tiers)
+    return replace(version, when=when, tiers=tiers)
+
+
+def _changed(tree: Condition, change: Callable[[Pattern], Pattern]) -> Condition:
+    if tree.mods.unless is not None:
+        tree = replace(tree, mods=replace(tree.mods, unless=change(tree.mods.unless)))
+    match tree:
+        case Combine(parts=parts):
+            return replace(tree, parts=tuple(_changed(part, change) for part in parts))
+        case Sequence(steps=steps):
+            return replace(tree, steps=tuple(map(change, steps)))
+        case Unlocked():
+            return tree
+        case CountGroups() | CountUnits() | StreakUnits():
+            return replace(tree, inner=_changed(tree.inner, change))
+        case _:
+            return replace(tree, event=change(tree.event))
 
 
 def key_of(tree: Condition) -> tuple[Name, ...]:

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dsl.built_ins import COUNTED
-from dsl.check.bounds import is_signed
-from dsl.compile import compile_watched, references
+from dsl.built_ins import COUNTED, UNLOCKS
+from dsl.compile import compile_watched
 from dsl.conditions import condition, context_of
 from dsl.event import Position
-from dsl.filters import compile_pattern, pattern_types
+from dsl.filters import compile_pattern
 from dsl.nodes.compose import Per, Unless, Within, holds_at, start_at
 from dsl.nodes.node import EVERYWHERE
-from dsl.roles import bases
+from dsl.schema import fields_in
 from dsl.syntax import Combine, Count, Extreme, Name, Nested, Sequence, Sum
 from dsl.trees import all_counted, counted, judged, walk
+from dsl.unlocks import asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +151,8 @@ def watched(rules: Rules, scope: str) -> Watched:
 
     def watching(memory: Memory, judge: Judge, when: Condition) -> Watch:
         context = context_of(judge.version, judge.ruling.tier)
-        watch = Watch(judge, _probe(rules, memory, judged(judge.version, when), context), memory.all_types)
+        types = memory.all_types | (judge.types & {UNLOCKS})
+        watch = Watch(judge, _probe(rules, memory, judged(judge.version, when), context), types)
         watches.append(watch)
         return watch
 
@@ -165,8 +166,8 @@ def only(rules: Rules, name: str) -> Rules:
     wanted = {name}
     while wanted:
         kept |= wanted
-        named = (references(version) for each in wanted for version in rules.achievements[each])
-        wanted = set[str]().union(*named) - kept
+        asked = (asked_for(version) for each in wanted for version in rules.achievements[each])
+        wanted = set[str]().union(*asked) - kept
     achievements = {each: versions for each, versions in rules.achievements.items() if each in kept}
     return msgspec.structs.replace(rules, achievements=achievements)
 
@@ -208,7 +209,8 @@ def _is_signed(rules: Rules, tree: Condition) -> bool:
     """Return whether a condition is a sum that may fall."""
     if not isinstance(tree, Sum):
         return False
-    return is_signed([rules.events[name].fields[tree.of.text] for name in bases(pattern_types(tree.event))])
+    fields = fields_in(rules, tree.event, tree.of.text)
+    return any(each is None or each.low is None or each.low < 0 for each in fields)
 
 
 def needed_fields(tree: Condition) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from dsl.advice.traps import advise_on_traps
 from dsl.advice.wording import advise_on_wording
 from dsl.check.problems import Problems
 from dsl.check.rewards import check_rewards
+from dsl.check.unlocks import check_names
 from dsl.diagnostics import Severity
 from dsl.expand import expand, settled
 
@@ -45,7 +46,7 @@ def examine(
 
     `today` is a date such as `2026-04-13`, for advice on dates that have passed; None leaves that out.
     """
-    found = [*problems, *check_rewards(files)]
+    found = [*problems, *check_rewards(files), *check_names(files)]
     sound = all(problem.severity is not Severity.ERROR for problem in found)
     if sound:
         found += advise(files, rules, today)

@@ -23,7 +23,7 @@ class Rulebook:
     def __init__(self, files: Sequence[File], rules: Rules) -> None:
         self.files = files
         self.rules = rules
-        self.patterns = Patterns(rules.events, rules.traits)
+        self.patterns = Patterns(rules.schemas, rules.traits)
         self.conditions = Conditions(self.patterns)
         self._sources = {
             (node.name.text, node.version): file.source

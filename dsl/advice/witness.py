@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from msgspec.structs import replace
 
-from dsl.built_ins import COUNTED
+from dsl.built_ins import COUNTED, UNLOCKS
 from dsl.calendar import unit_index, unit_start
 from dsl.compile import compile_rules
 from dsl.event import Event
@@ -33,7 +33,7 @@ from dsl.syntax import (
     Sum,
     Unlocked,
 )
-from dsl.trees import walk
+from dsl.trees import all_counted, resets, walk
 from dsl.types import HOUR, FieldType, Unit
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def shown_apart(book: Rulebook, one: Condition, two: Condition) -> str | None:
     """Return events in words that satisfy `one` and not `two`; None if there are none."""
     if any(isinstance(part, Unlocked) for when in (one, two) for part in walk(when)):
         return None
+    if any(UNLOCKS in pattern_types(pattern) for when in (one, two) for pattern in (*all_counted(when), *resets(when))):
+        return None  # their unlocks would need events of their own
     try:
         made = list(_Maker(book).satisfy(one))
     except _GivenUp:

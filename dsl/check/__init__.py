@@ -40,7 +40,8 @@ def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
     problems.take(expanded.problems)
     names = gather(files, expanded, problems)
     check_renames(names, problems)
-    patterns = Patterns(names.events, names.traits, ledger=True)
+    known = names.events if names.unlocks is None else {**names.events, names.unlocks.name: names.unlocks}
+    patterns = Patterns(known, names.traits, ledger=True)
     named = {
         name: [_achievement(each, names, patterns, problems) for each in versions]
         for name, versions in names.achievements.items()
@@ -60,6 +61,7 @@ def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
         achievements={name: tuple(each.node for each in versions) for name, versions in names.achievements.items()},
         examples=tuple(each.node for each in names.examples),
         roles=names.roles,
+        unlocks=names.unlocks,
     )
     return rules, sorted(settled(problems.found), key=lambda problem: problem.order)
 

@@ -25,7 +25,7 @@ MAX_NAME = 128
 
 
 class Link(NamedTuple):
-    """An achievement that another one names in `after` or `unlocked`."""
+    """An achievement that another one names in `after`, in `unlocked`, or in a filter over `unlocks`."""
 
     name: str
     span: Span
@@ -55,6 +55,7 @@ def check_achievement(declared: Declared, names: Names, report: Report) -> Named
     _clauses(node, conditions, report)
     links = [Link(target.achievement.text, target.span) for target in node.after]
     links.extend(Link(name.text, name.span) for name in conditions.unlocked)
+    links.extend(Link(*each) for each in conditions.counted)
     return Named(declared, frozenset(conditions.events), tuple(links))
 
 

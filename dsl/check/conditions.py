@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from dsl.built_ins import ACTOR, AT, COUNTED, ZONED
+from dsl.built_ins import ACTOR, AT, COUNTED, UNLOCKS, ZONED, is_reward
 from dsl.calendar import zone
 from dsl.check.bounds import (
     check_combine,
@@ -22,7 +22,9 @@ from dsl.check.filters import check_filter
 from dsl.check.groups import MOST_NESTED, check_one_value, check_units, most_groups
 from dsl.check.problems import a_type
 from dsl.check.roles import USER, check_role
+from dsl.check.unlocks import check_actor, check_counted, check_field, check_occurrences, check_pattern, fields_of
 from dsl.parse.arguments import taken
+from dsl.schema import EventSchema
 from dsl.syntax import (
     Combine,
     Count,
@@ -43,9 +45,10 @@ if TYPE_CHECKING:
 
     from dsl.check.names import Names
     from dsl.check.problems import Report
+    from dsl.check.unlocks import Link
     from dsl.schema import Field
     from dsl.source import Span
-    from dsl.syntax import Condition, Modifiers, Name, Nested, Pattern, Ref, Zone
+    from dsl.syntax import Alternative, Condition, Modifiers, Name, Nested, Pattern, Ref, Zone
 
 TIMEZONE = "timezone"
 """The trait that `tz=user` reads."""
@@ -77,6 +80,8 @@ class Conditions:
         self.scope = scope
         self.events: set[str] = set()
         self.unlocked: list[Name] = []
+        self.counted: list[Link] = []
+        """Achievements that filters over `unlocks` name."""
 
     def check(self, node: Condition, window: str | None = None) -> None:
         """Check a condition and its parts; `window` says in words what span it stands in."""
@@ -119,18 +124,20 @@ class Conditions:
             check_distinct(node, fields, self.report)
             check_remembered(node, window, self.report)
 
-    def _values(self, events: list[Name], name: Name) -> list[Field]:
+    def _values(self, events: list[Alternative], name: Name) -> list[Field]:
         """Check what `distinct=` counts; return its declarations, none for what is no field of the payload."""
         if name.text in COUNTED:
+            check_actor(events, name, self.report)
             return []
-        if "." in name.text or (name.text == AT and not self._is_declared(events, AT)):
+        dotted = "." in name.text and not is_reward(name.text)
+        if dotted or (name.text == AT and not self._is_declared(events, AT)):
             hint = self.report.guess(name.text, tuple(ZONED)) or f"there are {', '.join(ZONED)}"
             self.report.error("ACH202", name.span, f"`{name.text}` has no values to count", hint)
             return []
         return self.fields(events, name.text, name.span)
 
-    def _is_declared(self, events: list[Name], field: str) -> bool:
-        return any(field in self.names.events[event.text].fields for event in events)
+    def _is_declared(self, events: list[Alternative], field: str) -> bool:
+        return any(field in self.schema(event).fields for event in events)
 
     def _sum(self, node: Sum, window: str | None) -> None:
         fields = self._numbers(self.pattern(node.event), node.of)
@@ -143,7 +150,11 @@ class Conditions:
             self.report.error("ACH410", node.of.span, message, hint)
 
     def _extreme(self, node: Extreme) -> None:
-        check_extreme(node, self._numbers(self.pattern(node.event), node.of), self.report)
+        known = self.pattern(node.event)
+        fields = self._numbers(known, node.of)
+        # What rewards are by now is no promise, as a lower bound of an event is.
+        if all(one.counts is None for one in known):
+            check_extreme(node, fields, self.report)
 
     def _streak(self, node: Streak) -> None:
         self.pattern(node.event)
@@ -167,8 +178,10 @@ class Conditions:
         if not patterns:
             hint = "group what is counted: all(unlocked(...), count(event=..., >= 1), by=...)"
             self.report.error("ACH202", names[0].span, "there are no events here to be grouped", hint)
-        events = [one.event for pattern in patterns for one in pattern.alternatives]
-        known = [event for event in events if event.text in self.names.events]
+        events = [one for pattern in patterns for one in pattern.alternatives]
+        known = [one for one in events if one.event.text in self.names.events or one.counts is not None]
+        for name in names:
+            check_actor(known, name, self.report)
         fields = [self.fields(known, name.text, name.span) for name in names if name.text != ACTOR]
         check_lists(names, fields, self.report)
         lists = {field.name for each in fields for field in each if field.type.element is not None}
@@ -199,7 +212,7 @@ class Conditions:
         self._asked(node.inner, f"`streak(per={node.unit.text})`" if isinstance(node, StreakUnits) else window)
         check_units(node, unit, self.report)
 
-    def _numbers(self, events: list[Name], of: Name) -> list[Field]:
+    def _numbers(self, events: list[Alternative], of: Name) -> list[Field]:
         fields = self.fields(events, of.text, of.span)
         wrong = next((field for field in fields if field.type not in _NUMBERS), None)
         if wrong is None:
@@ -252,19 +265,34 @@ class Conditions:
 
     # -- names --
 
-    def pattern(self, node: Pattern) -> list[Name]:
-        """Check the events of a pattern and their filters; return those that are declared."""
-        known: list[Name] = []
+    def pattern(self, node: Pattern) -> list[Alternative]:
+        """Check the events of a pattern and their filters; return the alternatives that are declared."""
+        known: list[Alternative] = []
+        before = self.report.errors
         for one in node.alternatives:
             self.events.add(one.event.text)
-            if self.event(one.event):
-                known.append(one.event)
+            if one.counts is not None:
+                known.append(one)
+                self.counted.extend(check_pattern(node, one, self.names, self.report))
+            elif self.event(one.event):
+                known.append(one)
                 check_role(self.names, one.event.text, one.role, self.report, scope=self.scope)
-                if one.where is not None:
-                    check_filter(one.where, partial(self._ref, [one.event]), self.report)
+            else:
+                continue
+            if one.where is not None:
+                check_filter(one.where, partial(self._ref, [one]), self.report)
         if node.where is not None:
             check_filter(node.where, partial(self._ref, known), self.report)
+        for one in known if self.report.errors == before else ():
+            check_counted(node, one, self.names, self.report)
+            check_occurrences(node, one, self.names, self.report)
         return known
+
+    def schema(self, one: Alternative) -> EventSchema:
+        """Return what an alternative over a declared event, or over `unlocks`, may have in its fields."""
+        if one.counts is None:
+            return self.names.events[one.event.text]
+        return EventSchema(name=one.event.text, fields=fields_of(one))
 
     def event(self, name: Name) -> bool:
         """Return whether an event is declared, and can be looked into."""
@@ -272,15 +300,23 @@ class Conditions:
             return False
         if name.text in self.names.events:
             return True
+        if name.text == UNLOCKS:
+            hint = "unlocks come of events: write the events that earn them"
+            self.report.error("ACH201", name.span, f"`{UNLOCKS}` is no event that happens by itself", hint)
+            return False
         self.report.unknown("ACH201", "event", name.text, name.span, self.names.events)
         return False
 
-    def fields(self, events: Iterable[Name], field: str, span: Span, meant: str | None = None) -> list[Field]:
+    def fields(self, events: Iterable[Alternative], field: str, span: Span, meant: str | None = None) -> list[Field]:
         """Return the declarations of a field in all the events; report it and return none if one lacks it.
 
         `meant` is the hint where no name is near.
         """
-        schemas = [self.names.events[name] for name in dict.fromkeys(event.text for event in events)]
+        events = list({one.event.text if one.counts is None else id(one): one for one in events}.values())
+        for one in events:
+            if one.counts is not None and check_field(one, field, span, self.names, self.report) is None:
+                return []
+        schemas = [self.schema(one) for one in events]
         lacking = [schema for schema in schemas if field not in schema.fields]
         if lacking:
             where = ", ".join(f"`{schema.name}`" for schema in lacking[:3])
@@ -308,7 +344,7 @@ class Conditions:
         self.report.error("ACH305", span, message)
         return False
 
-    def _ref(self, events: list[Name], ref: Ref, meant: str | None) -> FieldType | None:
+    def _ref(self, events: list[Alternative], ref: Ref, meant: str | None) -> FieldType | None:
         fields = self.fields(events, ref.name, ref.span, meant)
         return fields[0].type if fields else None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dsl.built_ins import ACTOR
 from dsl.check.problems import a_type
 from dsl.check.roles import give_roles
+from dsl.check.unlocks import give_unlocks
 from dsl.diagnostics import nearest
 from dsl.roles import AS
 from dsl.schema import EventSchema, Field
@@ -82,6 +83,8 @@ class Names:
         self.renamed: dict[str, str] = {}
         """Old names of achievements, and those that they have now."""
         self.examples: list[DeclaredExample] = []
+        self.unlocks: EventSchema | None = None
+        """What unlocks say, where they are counted."""
         self.roles: dict[str, tuple[str, ...]] = {}
         """Which fields of an event type rules name behind `as`."""
         self.traits_declared: list[tuple[Source, TraitsDecl]] = []
@@ -128,6 +131,7 @@ def gather(files: Sequence[File], expanded: Expanded, problems: Problems) -> Nam
     _once(names, problems)
     _order(names, problems)
     give_roles(names, problems)
+    give_unlocks(names, problems)
     return names
 
 

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from dsl.built_ins import ACTOR
 from dsl.check.problems import a_type
 from dsl.roles import AS, MOST_ROLES, base_of, roles_in, seen, views
-from dsl.syntax import Achievement, Combine, CountGroups, CountUnits, Sequence, StreakUnits, Sum, Unlocked
-from dsl.trees import all_counted, asks_unlocks, resets, walk, whens
+from dsl.syntax import Achievement, Sum
+from dsl.trees import all_counted, asks_unlocks, resets, walk, whens, with_patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -169,24 +169,7 @@ def patterns_below(node: Condition) -> Iterator[Pattern]:
 
 def with_views(node: Achievement, used: Mapping[str, Listed[str]]) -> Achievement:
     """Return an achievement whose patterns know which views of their event types they match."""
-    tiers = tuple(replace(tier, when=_condition(tier.when, used)) for tier in node.tiers)
-    return replace(node, when=None if node.when is None else _condition(node.when, used), tiers=tiers)
-
-
-def _condition(node: Condition, used: Mapping[str, Listed[str]]) -> Condition:
-    if node.mods.unless is not None:
-        node = replace(node, mods=replace(node.mods, unless=_pattern(node.mods.unless, used)))
-    match node:
-        case Combine(parts=parts):
-            return replace(node, parts=tuple(_condition(part, used) for part in parts))
-        case Sequence(steps=steps):
-            return replace(node, steps=tuple(_pattern(step, used) for step in steps))
-        case Unlocked():
-            return node
-        case CountGroups() | CountUnits() | StreakUnits():
-            return replace(node, inner=_condition(node.inner, used))
-        case _:
-            return replace(node, event=_pattern(node.event, used))
+    return with_patterns(node, lambda pattern: _pattern(pattern, used))
 
 
 def _pattern(node: Pattern, used: Mapping[str, Listed[str]]) -> Pattern:

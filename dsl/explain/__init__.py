@@ -106,7 +106,8 @@ def _explained(story: Story, asked: Asked, recorder: Recorder, seen: Folded, gra
 def _last_heard(story: Story, watch: Watch, grant: Grant) -> Event | None:
     """Return the last event before a moment that the version has heard."""
     before = (event for event in story.events if event.at < grant.earned_at)
-    heard = (event for event in before if event.type in watch.judge.types and watch.probe.sees(event))
+    types = watch.judge.types | watch.judge.unlocks.sources
+    heard = (event for event in before if event.type in types and watch.probe.sees(event))
     return max(heard, key=place, default=None)
 
 

@@ -18,6 +18,7 @@ from dsl.explain.story import Story, Title, place
 from dsl.explain.unmet import shown
 from dsl.local_time import TIMEZONE, UserClock
 from dsl.nodes.compose import Has
+from dsl.unlocks import earning_id, is_unlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +48,8 @@ def evidence(story: Story, grant: Grant, recorder: Recorder, firsts: dict[Title,
     until = [event for event in story.events if place(event) <= place_of(grant)]
     for choice in (_behind_the_start, _without_copies, _no_copy):
         found = _together(grounds, choice, until)
+        if any(is_unlock(each.event) for each in found):
+            return found  # what is counted was earned by further events: they are in the explanations of the unlocks
         if story.earns([each.event for each in found], grant):
             return found
     beside = {event.id: Noted(place(event), event, [_other("does not count, but was considered")]) for event in until}
@@ -101,7 +104,7 @@ def _together(grounds: Sequence[Ground], choice: Choice, until: Sequence[Event])
 
 def _for_another(noted: Iterable[Noted], title: Title, grant: Grant) -> Iterator[Noted]:
     for each in noted:
-        what = "earns" if each.event.id == grant.event_id else "counts towards"
+        what = "earns" if earning_id(each.event.id) == grant.event_id else "counts towards"
         yield each._replace(did=[_other(f"{what} {title.text}")])
 
 

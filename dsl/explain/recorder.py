@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from dsl import words
 from dsl.calendar import format_instant
 from dsl.event import Position
@@ -16,11 +18,13 @@ from dsl.local_time import Now, alike, unit_now
 from dsl.moments import now_at
 from dsl.nodes.compose import reach_of
 from dsl.nodes.node import BEGINNING, EVERYWHERE, Reach
+from dsl.outcome import full_name
 from dsl.progress import State
 from dsl.roles import base_of
 from dsl.syntax import Streak
 from dsl.types import SECOND
-from dsl.values import EXACT
+from dsl.unlocks import earning_id, is_unlock
+from dsl.values import EXACT, value_text
 from dsl.watch import is_grouped
 
 if TYPE_CHECKING:
@@ -48,7 +52,7 @@ class Noted(NamedTuple):
     def shown(self) -> Happened:
         """Return it in the form of an explanation."""
         event = self.event
-        return Happened(format_instant(event.at), event.id, event.type, event.user, self.did)
+        return Happened(format_instant(event.at), earning_id(event.id), event.type, event.user, self.did)
 
     @property
     def copy(self) -> bool:
@@ -86,7 +90,7 @@ class Recorder:
         self._courses: defaultdict[int | None, Course] = defaultdict(Course)
         self._runs: dict[int, tuple[int, int]] = {}
         self._starts: dict[int, Position] = {}
-        self._floor = BEGINNING
+        self._floor, self._at = BEGINNING, 0
         watch.look = self.look
 
     def reset(self) -> None:
@@ -106,12 +110,18 @@ class Recorder:
                 self._look_at_units(path, probe, state, event, units)
         if len(course.held) > held and not found:
             found.append(Did("", "other", "does not count, but the condition holds from here on"))
-        if event.id == self.aim.event:
+        if earning_id(event.id) == self.aim.event and not self._earned_already(event):
             self._aimed(state, now)
-            if not found:
+            if not found and (not self.judge.unlocks.names or self._holds(state, now)):
                 found.append(Did("", "other", "meets the last requirement outside the `when`"))
         if found and event.id:
+            if is_unlock(event):
+                found = [replace(each, text=f"{_unlocked(event)}: {each.text}") for each in found]
             self.noted.append(Noted(position, event, found, units))
+
+    def _earned_already(self, event: Event) -> bool:
+        """Return whether the condition held before at what is aimed at: at an unlock before this one."""
+        return is_unlock(event) and self.shown is not None and self.shown.holds and self._at == event.at
 
     def _look(self, path: str, probe: Probe, glance: Glance) -> Iterator[Did]:
         key, (state, now, reach, course, event) = id(probe), glance
@@ -175,7 +185,7 @@ class Recorder:
 
     def _aimed(self, state: State, now: Now) -> None:
         """Remember how everything stands at the event aimed at."""
-        self.shown = self._whole(state, now)
+        self.shown, self._at = self._whole(state, now), now.at
         reach = self._reach(state, now)
         self.since, self._floor = self.root.start(state, now), reach.floor
         self.full = frozenset(path for path, probe in self.paths if probe.full(state, now))
@@ -231,6 +241,13 @@ class Recorder:
             missing=[] if holds else missing(probe, moment, reach),
             parts=parts,
         )
+
+
+def _unlocked(event: Event) -> str:
+    """Return which achievement an unlock is of."""
+    names = (event.fields.get(name) for name in ("achievement", "tier", "occurrence"))
+    achievement, tier, occurrence = (None if name is None else value_text(name) for name in names)
+    return full_name(achievement or "", tier, occurrence)
 
 
 class Glance(NamedTuple):

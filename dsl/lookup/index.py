@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.built_ins import COUNTED
+from dsl.built_ins import COUNTED, UNLOCKS
 from dsl.expressions import leaves, refs
 from dsl.lookup.scan import Kind as Look
 from dsl.lookup.scan import scan
@@ -37,9 +37,10 @@ from dsl.syntax import (
     Unlocked,
 )
 from dsl.trees import below, in_group, key_of
+from dsl.unlocks import named_outright
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from dsl.syntax import Condition, Declaration, File, ForEach, Name, Pattern, Predicate, Ref, Rung, Target, Tier
 
@@ -282,10 +283,14 @@ class _Finder:
         self._filter(node.where, events)
         return events
 
-    def _filter(self, where: Predicate | None, events: Iterable[str]) -> None:
+    def _filter(self, where: Predicate | None, events: Collection[str]) -> None:
         lists = (
             set[Span]() if where is None else {each.list.span for each in leaves(where) if isinstance(each, Contains)}
         )
+        if UNLOCKS in events:
+            for name, literal in named_outright(where):
+                # Between the quotes: who renames the achievement means it here, too.
+                self._add(Span(literal.span.start + 1, literal.span.end - 1), Symbol(Kind.ACHIEVEMENT, name))
         for ref in () if where is None else _refs(where):
             fields = [Symbol(Kind.FIELD, ref.name, event) for event in dict.fromkeys(events)]
             # Which of both it is, a field or a list, the whole rule set says.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dsl.built_ins import is_reward
 from dsl.diagnostics import nearest
 from dsl.parse.raw import RawEvent, RawList
 from dsl.parse.reading import error
@@ -83,8 +84,11 @@ def _is_bare(value: RawEvent) -> bool:
 
 
 def _is_field(argument: str, written: str) -> bool:
-    """Return whether an argument may name this: a field, or for `distinct` something of the event's own time."""
-    return "." not in written or (argument == "distinct" and written.startswith("at."))
+    """Return whether an argument may name this: a field, or for `distinct` something of the event's own time.
+
+    The rewards of unlocks are fields with a dot.
+    """
+    return "." not in written or is_reward(written) or (argument == "distinct" and written.startswith("at."))
 
 
 def unit_of(argument: Named | None) -> Name | None:

@@ -14,7 +14,7 @@ from typing import Literal as OneOf
 
 from msgspec.structs import replace
 
-from dsl.built_ins import ACTOR, AT, ZONED
+from dsl.built_ins import ACTOR, AT, ZONED, is_reward
 from dsl.diagnostics import nearest
 from dsl.expressions import MAX_OPERATIONS
 from dsl.parse.literals import Percent
@@ -263,6 +263,8 @@ def _ref(name: Name) -> Ref:
     if "." not in name.text and "$" not in name.text:
         READING.get().open_names |= name.text in (AT, ACTOR)
         return Ref(name=name.text, builtin=name.text == ACTOR, span=name.span)
+    if is_reward(name.text):
+        return Ref(name=name.text, span=name.span)
     if name.text not in ZONED or "$" in name.text:
         error("ACH123", name.span, f"`{name.text}` is neither a field nor a built-in", _undotted(name.text))
     return Ref(name=name.text, builtin=True, span=name.span)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dsl.built_ins import UNLOCKS
 from dsl.filters import pattern_types, predicate_key, uses_builtin
 from dsl.prove.predicates import Search, follows, search
 from dsl.prove.values import Domain, of_field
@@ -88,6 +89,9 @@ class Patterns:
 
     def _covers(self, event: str, one: Pattern, two: Pattern, narrowed: Predicate | None, *, same_clock: bool) -> bool:
         given, then = (filter_of(one, event), narrowed), filter_of(two, event)
+        if event == UNLOCKS and event in self.events:
+            # Which achievements a filter sees at all depends on what it names, so that only equal ones are compared.
+            return [each and predicate_key(each) for each in given] == [then and predicate_key(then), None]
         if then is None:
             return True
         if not same_clock and uses_builtin(then) and any(part is not None and uses_builtin(part) for part in given):

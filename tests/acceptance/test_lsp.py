@@ -74,6 +74,7 @@ example "ten different lessons" {
 """
 
 
+BADGE = 'achievement badge { family red when count(event=quiz.passed, >= 1) reward { xp: 5, kind: "x" } }\n'
 BESIDE = frozenset({"ACH505", "ACH510"})
 """Advice on rules that are short for the sake of a test."""
 
@@ -408,6 +409,12 @@ def test_nothing_is_said_of_space_and_of_files_that_are_not_there(desk: Desk) ->
         ("achievement x { when count(event=quiz.passed, by=[lesson_id, |", ["actor"], ["lesson_id", "quiz.passed"]),
         ("achievement x { when count(event=quiz.passed, distinct=[|", ["lesson_id", "at.date"], ["quiz.passed"]),
         ("achievement x { repeat by |", ["lesson_id", "actor"], ["at.date"]),
+        (f"{BADGE}achievement x {{ when count(event=|", ["unlocks"], []),
+        (f"{BADGE}achievement x {{ when count(event=unlocks where |", ["family", "reward.xp", "tier"], ["actor", "n"]),
+        (f"{BADGE}achievement x {{ when sum(event=unlocks, of=|", ["reward.xp"], ["reward.kind", "family"]),
+        (f"{BADGE}achievement x {{ when count(event=unlocks where family = |", ['"red"'], ['"badge"']),
+        (f"{BADGE}achievement x {{ when count(event=unlocks where achievement in [|", ['"badge"'], []),
+        (f'{BADGE}example "x" {{ at 2026-04-13T08:00:00Z u1 |', ["quiz.passed"], ["unlocks"]),
         ("traits from |", ["user.updated"], []),
         ('example "x" { |', ["at", "expect"], []),
         ('example "x" { at 2026-04-13T08:00:00Z u1 |', ["quiz.passed"], []),
@@ -538,6 +545,29 @@ def test_lists_families_and_their_variables_are_renamed(desk: Desk, marked: str,
     document = desk.open(FAMILIES)
     (text,) = renamed([document], marked, new)
     assert [part for part in written if part not in text] == []
+    document.change(text)
+    assert codes(document) == []
+
+
+COUNTED = (
+    BADGE.replace("quiz.passed", "a")
+    + """event a {}
+achievement collector {
+  when count(event=unlocks where achievement = "badge" or family = "red", >= 1)
+}
+"""
+)
+
+
+def test_what_counts_unlocks_says_so_and_is_renamed(desk: Desk) -> None:
+    document = desk.open(COUNTED)
+    assert "Counts unlocks of `badge`" in hovered(document, "cou|nt(event=unlocks")
+    assert "unlocks of the subject itself" in hovered(document, "event=unl|ocks where")
+    assert "achievement `badge`" in hovered(document, 'achievement = "ba|dge"') or "**badge**" in hovered(
+        document, 'achievement = "ba|dge"'
+    )
+    (text,) = renamed([document], "achievement ba|dge", "pin")
+    assert 'achievement = "pin" or' in text
     document.change(text)
     assert codes(document) == []
 

@@ -37,7 +37,17 @@ class Case(NamedTuple):
 
 A: Final = "event a { n: int?, s: string? }\nevent b {}\n"
 ONCE: Final = "event a { s: string? once per s within 10m }\nevent b {}\n"
+UNLOCKS: Final = (
+    "event a { n: int? }\nevent b { n: int? }\n"
+    "achievement y { when count(event=a, >= 1) reward { xp: 9 } }\nachievement z { when count(event=b, >= 1) }\n"
+)
+"""Achievements that are final, and one event earns each of them."""
 ZONES: Final = "event a {}\nevent b {}\ntraits from u { timezone: string, plan: string }\n"
+
+POINTS: Final = "".join(
+    f"event {name} {{}}\nachievement of_{name} {{ when count(event={name}, >= 1) reward {{ xp: {xp} }} }}\n"
+    for name, xp in (("n", 9), ("o", 1), ("f", 5), ("f2", 5))
+)
 
 CASES: Final = (
     Case(
@@ -171,6 +181,49 @@ CASES: Final = (
         (("a", "2026-04-13T09:00:00Z", {}), ("a", "2026-04-13T10:00:00Z", {}), ("b", "2026-04-13T09:30:00Z", {})),
         "y",
     ),
+    Case(
+        Kind.COUNTED,
+        A
+        + "achievement y { when count(event=a, >= 2, unless=b) }\n"
+        + 'achievement x { when count(event=unlocks where achievement = "y", >= 1) }',
+        (("a", "2026-04-13T09:00:00Z", {}), ("a", "2026-04-13T10:00:00Z", {}), ("b", "2026-04-13T09:30:00Z", {})),
+        'achievement = "y"',
+    ),
+    Case(
+        Kind.MOVED,
+        UNLOCKS + "achievement x { when count(event=unlocks, >= 2, within=1d) }",
+        (
+            ("a", "2026-04-13T09:00:00Z", {}),
+            ("b", "2026-04-13T10:00:00Z", {}),
+            ("a", "2026-04-01T09:00:00Z", {}),
+        ),
+        "1d",
+    ),
+    Case(
+        Kind.MOVED,
+        UNLOCKS + 'achievement x { when sequence([b, unlocks where achievement = "y"]) }',
+        (("b", "2026-04-13T09:00:00Z", {}), ("a", "2026-04-13T10:00:00Z", {}), ("a", "2026-04-12T09:00:00Z", {})),
+        'sequence([b, unlocks where achievement = "y"])',
+    ),
+    Case(
+        Kind.MOVED,
+        UNLOCKS + "achievement x { when count(event=unlocks, >= 1) active 2026-04-13T00:00:00Z .. }",
+        (("a", "2026-04-13T09:00:00Z", {}), ("a", "2026-04-12T09:00:00Z", {})),
+        "2026-04-13T00:00:00Z",
+    ),
+    Case(
+        Kind.MOVED,
+        POINTS + "achievement x { when sum(event=unlocks, of=reward.xp, >= 10) repeat each }",
+        # 9 and 1, then 5 and 5. With the late event 9 and 5, and 1 and 5 are not enough for a second time.
+        (
+            ("n", "2026-04-13T09:00:00Z", {}),
+            ("o", "2026-04-13T10:00:00Z", {}),
+            ("f", "2026-04-13T11:00:00Z", {}),
+            ("f2", "2026-04-13T12:00:00Z", {}),
+            ("f", "2026-04-13T09:30:00Z", {}),
+        ),
+        "repeat each",
+    ),
 )
 
 
@@ -225,6 +278,12 @@ FINAL: Final = (
     ONCE + "achievement x { when all(count(event=a, >= 2), count(event=b, >= 1, within=1d)) }",
     # However many events come late, the n-th unlock comes no later: it has as many events behind the one before.
     A + "achievement x { when sequence([a, b], within=1d) repeat each }",
+    UNLOCKS + "achievement x { when count(event=unlocks, >= 2) }",
+    UNLOCKS + "achievement x { when count(event=unlocks, >= 2) repeat each }",
+    UNLOCKS + "achievement x { when all(count(event=unlocks, distinct=tier, >= 1), count(event=a, >= 2, within=1d)) }",
+    UNLOCKS
+    + "achievement x { when sum(event=[unlocks where tier is not present], of=reward.xp, >= 5, by=achievement) }",
+    UNLOCKS + "achievement x { when max(event=unlocks, of=reward.xp, >= 9) active .. 2027-01-01T00:00:00Z }",
     # No user has a time zone: it is UTC for all.
     A + "achievement x { when count(event=a, >= 2, per=day, tz=user) }",
 )
@@ -233,6 +292,25 @@ FINAL: Final = (
 @pytest.mark.parametrize("text", FINAL)
 def test_what_is_final(text: str) -> None:
     assert verdict(text).final
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "sum(event=unlocks, of=reward.xp, >= 5)",
+        "count(event=unlocks where reward.xp > 5, >= 1)",
+        "count(event=unlocks, distinct=family, >= 1)",
+        'count(by=family, count(event=unlocks where achievement = "y", >= 1), >= 1)',
+        "count(event=unlocks, distinct=reward.xp, >= 1)",
+    ],
+)
+def test_what_may_differ_between_versions_is_contestable(when: str) -> None:
+    text = (
+        A + "achievement y { when count(event=a, >= 2) family f reward { xp: 9 } }\n"
+        "achievement y version 2 from 2026-05-01T00:00:00Z { when count(event=a, >= 1) reward { xp: 4 } }\n"
+        f"achievement x {{ when {when} }}"
+    )
+    assert {reason.kind for reason in verdict(text).reasons} == {Kind.MOVED}
 
 
 def test_a_version_is_judged_by_itself() -> None:

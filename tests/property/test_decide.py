@@ -390,7 +390,11 @@ def _is_valid(text: str) -> bool:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes for users of few events."""
+    small(monkeypatch)
+
+
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set sizes for users of few events."""
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 3)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 10**6)
     monkeypatch.setattr(folding, "CHECKPOINTS_KEPT", 3)

@@ -16,7 +16,9 @@ from dsl.event import Position
 from tests.reference import wall_clock
 from tests.reference.filters import counted
 from tests.reference.groups import Group, Key, asked_of_each, below, groups_by_fields, groups_by_unit, keys_named, zoned
+from tests.reference.seen_unlocks import UNLOCKS
 from tests.reference.timeline import Subject, Timeline, position
+from tests.reference.unlock_events import values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,6 +44,8 @@ class Unlock(NamedTuple):
     occurrence: str | None
     version: int
     by: Position
+    prefix: Position | None = None
+    """The end of the prefix at which it was earned, where that is an unlock behind the event."""
 
     @property
     def earned_at(self) -> int:
@@ -388,8 +392,12 @@ def _total(condition: syntax.Sum, moment: Prefix, unless: syntax.Pattern | None)
 
 def is_signed(rules: Ruleset, condition: syntax.Sum) -> bool:
     """Return whether the summed field may be negative in one of the events."""
-    lows = [rules.events[each.event.text].fields[condition.of.text].low for each in condition.event.alternatives]
-    return any(low is None or low < 0 for low in lows)
+    name, alternatives = condition.of.text, condition.event.alternatives
+    lows = [rules.events[one.event.text].fields[name].low for one in alternatives if one.event.text != UNLOCKS]
+    given = [values_of(rules, condition.event, one, name) for one in alternatives if one.event.text == UNLOCKS]
+    return any(low is None or low < 0 for low in lows) or any(
+        as_number(each) < 0 for values in given for each in values
+    )
 
 
 def best_of_steps(condition: syntax.Sequence, prefix: Prefix) -> list[Position | None]:

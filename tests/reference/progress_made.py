@@ -34,16 +34,18 @@ from tests.reference.latest_starts import (
     reaches,
     runs_of,
 )
+from tests.reference.seen_unlocks import UNLOCKS
 from tests.reference.timeline import Subject, Timeline, position
+from tests.reference.unlock_events import values_of
 from tests.reference.unlocks import (
     afresh,
     by_value,
     has_occurrence,
     in_effect,
+    looked_at,
     scope_of,
     sees,
     tiers,
-    with_moments,
 )
 
 if TYPE_CHECKING:
@@ -111,8 +113,8 @@ def _progress_of_tier(
 ) -> Progress:
     version, when = judged
     earned, own = unlocks
-    timeline = with_moments(rules, timeline, earned, version.name.text, now)
-    since = max((unlock.by for unlock in own), default=BEGINNING)
+    timeline = looked_at(rules, timeline, earned, version.name.text, now)
+    since = max((unlock.prefix or unlock.by for unlock in own), default=BEGINNING)
     each = isinstance(version.repeat, syntax.RepeatEach)
     after = sum(position(event) <= since for event in timeline.events) if each else 0
     view = afresh(rules, timeline, earned, [version], after)[version.version]
@@ -254,7 +256,12 @@ def _extreme_progress(condition: syntax.Extreme, values: list[Fraction], rules: 
 
 def _target(condition: syntax.Sum | syntax.Extreme, rules: Ruleset) -> Number:
     """Return the number to be reached: the bound, or for `> n` over a whole-number field n + 1."""
-    types = {rules.events[each.event.text].fields[condition.of.text].type for each in condition.event.alternatives}
+    declared = [each.event.text for each in condition.event.alternatives if each.event.text != UNLOCKS]
+    types = {rules.events[name].fields[condition.of.text].type for name in declared}
+    for each in condition.event.alternatives:
+        if each.event.text == UNLOCKS:
+            values = values_of(rules, condition.event, each, condition.of.text)
+            types |= {"int" if isinstance(value, int) else "decimal" for value in values}
     return least_number(condition.cmp) if condition.cmp.op == ">" and types == {"int"} else condition.cmp.bound
 
 

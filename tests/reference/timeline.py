@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.event import Event, Position
 from tests.reference.filters import Asked, is_true
+from tests.reference.seen_unlocks import is_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -138,6 +139,26 @@ class Timeline:
             traits.append(next(after) if event.id else last)
         return Timeline(self.subject, events, self.copies, traits)
 
+    def with_events(self, more: Iterable[Event]) -> Timeline:
+        """Return the same with further events, each right behind one of these, or behind a moment."""
+        known = list(zip(self.events, self.traits, strict=True))
+        for event in more:
+            before = [(each, traits) for each, traits in known if position(each) < position(event)]
+            after: Mapping[str, Value] = {}
+            if before:
+                last, traits = before[-1]
+                same = (last.at, last.id) == (event.at, event.id.partition("\0")[0])
+                after = traits if same or self.subject.scope == "user" else after
+            known.append((event, after))
+        known.sort(key=lambda pair: position(pair[0]))
+        return Timeline(self.subject, [event for event, _ in known], self.copies, [traits for _, traits in known])
+
+    def without(self, left_out: set[int]) -> Timeline:
+        """Return the same without some events."""
+        kept = [i for i in range(len(self.events)) if i not in left_out]
+        events, traits = [self.events[i] for i in kept], [self.traits[i] for i in kept]
+        return Timeline(self.subject, events, self.copies, traits)
+
     def up_to(self, i: int) -> Timeline:
         """Return what was lived through up to event i."""
         return Timeline(self.subject, self.events[: i + 1], self.copies, self.traits[: i + 1])
@@ -162,6 +183,7 @@ class Timeline:
         event, asked = self.events[i], self.asked(tz, i)
         return any(
             alternative.event.text == event.type
+            and is_seen(pattern, alternative, event)
             and self.is_in(i, None if alternative.role is None else alternative.role.text)
             and (alternative.where is None or is_true(alternative.where, asked))
             for alternative in pattern.alternatives

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dsl import syntax
+from dsl.event import Position
 from tests.reference import wall_clock
 from tests.reference.filters import Asked, is_true
 from tests.reference.groups import counted_patterns, everything, keys_named
@@ -25,14 +26,16 @@ from tests.reference.latest_starts import (
     latest_start,
     names_in,
 )
+from tests.reference.seen_unlocks import UNLOCKS
 from tests.reference.timeline import position
+from tests.reference.unlock_events import hears_unlock, is_plain, outright_in, with_unlocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dsl.event import Event, Position
+    from dsl.event import Event
     from tests.reference.ruleset import Ruleset
-    from tests.reference.timeline import Timeline
+    from tests.reference.timeline import Subject, Timeline
 
 
 def tiers(achievement: syntax.Achievement) -> dict[str | None, syntax.Condition]:
@@ -95,17 +98,17 @@ def sees(version: syntax.Achievement, event: Event) -> bool:
 
 
 def dependencies_first(rules: Ruleset) -> list[str]:
-    """Return the names of the achievements, each after those that it names."""
+    """Return the names of the achievements, each after those that it names; plain ones before those that are not."""
     order: list[str] = []
 
     def visit(name: str) -> None:
         if name not in order:
             for version in rules.achievements[name]:
-                for named in sorted(named_achievements(version)):
+                for named in sorted(named_achievements(version) | outright_in(version)):
                     visit(named)
             order.append(name)
 
-    for name in rules.achievements:
+    for name in sorted(rules.achievements, key=lambda name: not is_plain(rules, name)):
         visit(name)
     return order
 
@@ -117,9 +120,14 @@ def unlocks_of(rules: Ruleset, timeline: Timeline, clock: int) -> list[Unlock]:
         versions = rules.achievements[name]
         if scope_of(versions[0]) == timeline.subject.scope:
             names = dict.fromkeys(tier for version in versions for tier in tiers(version))
-            own = with_moments(rules, timeline, unlocks, name, clock)
+            own = looked_at(rules, timeline, unlocks, name, clock)
             unlocks += [each for tier in names for each in _unlocks_of_tier(rules, own, unlocks, name, tier)]
     return unlocks
+
+
+def looked_at(rules: Ruleset, timeline: Timeline, earned: Sequence[Unlock], name: str, clock: int) -> Timeline:
+    """Return what an achievement looks at: events, the unlocks that it hears, and moments up to a clock."""
+    return with_moments(rules, with_unlocks(rules, timeline, earned, name), earned, name, clock)
 
 
 def with_moments(rules: Ruleset, timeline: Timeline, earned: Sequence[Unlock], name: str, clock: int) -> Timeline:
@@ -154,7 +162,7 @@ def _unlocks_of_tier(
         if isinstance(version.repeat, syntax.RepeatBy):
             values = values_in_which_it_holds(version, tiers(version)[tier], prefix)
             for value in sorted(values - granted.keys()):
-                granted[value] = Unlock(timeline.subject, name, tier, value, version.version, position(event))
+                granted[value] = _unlock(timeline.subject, version, tier, value, event)
             continue
         start = latest_start(tiers(version)[tier], prefix)
         if start is None or not _may_earn(version, prefix):
@@ -162,12 +170,24 @@ def _unlocks_of_tier(
         occurrence = _occurrence(version, prefix, start, len(granted))
         if occurrence == OUTSIDE or occurrence in granted:
             continue
-        granted[occurrence] = Unlock(timeline.subject, name, tier, occurrence, version.version, position(event))
+        granted[occurrence] = _unlock(timeline.subject, version, tier, occurrence, event)
         if version.repeat is None:
             break
         if isinstance(version.repeat, syntax.RepeatEach):
             views = afresh(rules, timeline, earned, versions, i + 1)
     return list(granted.values())
+
+
+def _unlock(
+    subject: Subject, version: syntax.Achievement, tier: str | None, occurrence: str | None, event: Event
+) -> Unlock:
+    number = version.version
+    return Unlock(subject, version.name.text, tier, occurrence, number, earned_at(event), position(event))
+
+
+def earned_at(event: Event) -> Position:
+    """Return the place of an event, or of the event that has earned an unlock."""
+    return Position(event.at, event.id.partition("\0")[0])
 
 
 MOST_BYTES = 512
@@ -210,7 +230,7 @@ def _is_asked(version: syntax.Achievement, prefix: Prefix, hears: set[Heard]) ->
     last = prefix.last
     if is_moment(position(prefix.event(last))):
         return _is_judged_at(version, prefix, hears)
-    return is_heard(prefix.view.timeline, last, hears)
+    return hears_event(prefix.view.rules, version, prefix.view.timeline, last, hears)
 
 
 def _is_judged_at(version: syntax.Achievement, moment: Prefix, hears: set[Heard]) -> bool:
@@ -218,7 +238,15 @@ def _is_judged_at(version: syntax.Achievement, moment: Prefix, hears: set[Heard]
     if version.since is None or version.since.us != moment.now or version.fresh:
         return False
     before = range(moment.view.first, moment.last)
-    return any(is_heard(moment.view.timeline, i, hears) and sees(version, moment.event(i)) for i in before)
+    rules, timeline = moment.view.rules, moment.view.timeline
+    return any(hears_event(rules, version, timeline, i, hears) and sees(version, moment.event(i)) for i in before)
+
+
+def hears_event(rules: Ruleset, version: syntax.Achievement, timeline: Timeline, i: int, hears: set[Heard]) -> bool:
+    """Return whether a version hears an event, or an unlock."""
+    if timeline.events[i].type == UNLOCKS:
+        return hears_unlock(rules, version, timeline, i)
+    return is_heard(timeline, i, hears)
 
 
 def afresh(

@@ -196,7 +196,8 @@ class _Seen:
         """Return an empty count of effects."""
         asked, differs = self.asked, self.differs
         on_line = None if asked.on_line is None else partial(self._called, asked.on_line)
-        return Effects(differs.direct, differs.roots, policy=asked.policy, on_line=on_line)
+        gone = differs.gone
+        return Effects(differs.direct, differs.roots, gone=gone, policy=asked.policy, on_line=on_line)
 
     def _called(self, on_line: Callable[[Line], None], line: Line) -> None:
         key = line.key._replace(under=self._renames.now(line.key.under))

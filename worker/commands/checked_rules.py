@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dsl.check.names import achievements_begun, families
+from dsl.check.unlocks import check_names
 from worker.report import screen
 from worker.rulefiles import NoRulesError, load
 
@@ -35,6 +36,8 @@ def read_rules(paths: Sequence[Path]) -> RuleSet:
 def usable_rules(paths: Sequence[Path]) -> RuleSet:
     """Read rule files without errors; print the errors and end the command where there are any."""
     rules = read_rules(paths)
+    if reserved := check_names(rules.files):
+        rules = rules._replace(problems=(*rules.problems, *reserved))
     if rules.errors:
         print_problems(rules)
         screen.fail("the rules have errors; nothing was done")

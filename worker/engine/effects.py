@@ -115,7 +115,8 @@ def rounded(moved: int) -> int:
 class Effects:
     """Counts what is foreseen. Memory does not depend on how many subjects there are.
 
-    `direct` are the achievements that differ by themselves, `roots` those that others depend on.
+    `direct` are the achievements that differ by themselves, `roots` those that others depend on, and `gone` those of
+    them that are retired.
     """
 
     def __init__(
@@ -123,11 +124,13 @@ class Effects:
         direct: frozenset[str],
         roots: Mapping[str, Sequence[str]],
         *,
+        gone: frozenset[str] = frozenset(),
         policy: Policy = Policy(),  # noqa: B008 - a tuple
         on_line: Callable[[Line], None] | None = None,
     ) -> None:
         self._direct = direct
         self._roots = roots
+        self._gone = gone
         self._policy = policy
         self._on_line = on_line
         self._counts: dict[Key, _Count] = {}
@@ -152,15 +155,20 @@ class Effects:
         grant, moves = decision.grant, None
         if decision.kind is Kind.AMENDED:
             moves = Moves.SAME if not decision.moved else Moves.LATER if decision.moved > 0 else Moves.EARLIER
-        under = self._under(grant.achievement, moved)
+        lost = decision.kind in {Kind.CONTESTED, Kind.WITHDRAWN} or moves is Moves.LATER
+        under = self._under(grant.achievement, moved, lost=lost)
         return Key(under, grant.achievement, grant.tier or "", grant.version, decision.kind, moves)
 
-    def _under(self, achievement: str, moved: set[str]) -> str:
-        """Return what a decision is listed with: of several causes, the first about which this subject has one too."""
+    def _under(self, achievement: str, moved: set[str], *, lost: bool) -> str:
+        """Return what a decision is listed with: of several causes, the first about which this subject has one too.
+
+        Where there is none, support that is lost has gone with what is retired.
+        """
         if achievement in self._direct:
             return achievement
         roots = self._roots.get(achievement, ())
-        return next((root for root in roots if root in moved), roots[0] if roots else achievement)
+        likely = [root for root in roots if root in moved] or [root for root in roots if lost and root in self._gone]
+        return next(iter((*likely, *roots, achievement)))
 
     def rows(self, *, looked_at: int, of: int | None) -> list[tuple[str, Effect]]:
         """Return the rows with the achievements that they are listed with, sorted.

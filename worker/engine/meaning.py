@@ -25,7 +25,7 @@ SCHEME: Final = 2
 """Version of all that is hashed and recorded here; raise it whenever the same files would give another result. What is
 recorded under another scheme is computed again, from the files that were in force then."""
 
-_PLACES: Final = frozenset({"span", "source", "seen"})
+_PLACES: Final = frozenset({"span", "source", "seen", "counts"})
 _LATER: Final = {"by": (), "role": None, "renamed": ()}
 """Fields that trees got later, with what they have where none is written: the text is what it was before."""
 

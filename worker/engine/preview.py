@@ -124,7 +124,10 @@ class AchievementChange(Struct, frozen=True):
     effects: list[Effect]
     consequences: Annotated[
         list[Effect],
-        Meta(description="Unlocks of achievements that mean the same, and name this one in `after` or `unlocked`."),
+        Meta(
+            description="Unlocks of achievements that mean the same, and name this one in `after` or `unlocked`, or "
+            "count its unlocks."
+        ),
     ]
     kept: Annotated[int | None, Meta(description="Granted unlocks of a retired achievement; they stay granted.")] = None
 

@@ -10,12 +10,13 @@ import msgspec
 
 from dsl import notation
 from dsl.calendar import format_instant
-from dsl.compile import USER, in_order, references, scope_of, tier_conditions
+from dsl.compile import USER, in_order, scope_of, tier_conditions
 from dsl.format import strip_spans
 from dsl.reads import once_text
 from dsl.remembers import inventory
 from dsl.renames import called
 from dsl.syntax import Cmp, Combine, Count, Extreme, Streak, Sum
+from dsl.unlocks import asked_for, counted_names
 from worker.engine.meaning import change_of, meanings_of, nameless
 from worker.engine.preview import (
     AchievementChange,
@@ -30,6 +31,7 @@ from worker.engine.renames import NO_RENAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dsl.schema import EventSchema, Rules
     from dsl.syntax import Achievement, Condition
@@ -52,7 +54,11 @@ class Differences(NamedTuple):
     direct: frozenset[str]
     """Achievements that are new, or whose own text or declarations differ: what changes of them is no consequence."""
     roots: Mapping[str, Sequence[str]]
-    """Achievement to those of `direct` that it names, by itself or through others; in the order of judgement."""
+    """Achievement to those that it names or whose unlocks it counts, by itself or through others, and that are another
+    cause: those of `direct` in the order of judgement, then those that are retired, or whose reward or family differs.
+    """
+    gone: frozenset[str]
+    """Achievements that are retired altogether."""
     same: list[SameRule]
     """Retired ones, each with a new one that means the same under another name."""
 
@@ -71,7 +77,8 @@ def compare_rules(before: Rules, now: Rules, renames: Renames = NO_RENAMES) -> D
         len(of_status[Status.UNCHANGED]),
         compared.contracts(),
         direct,
-        _roots(now, direct),
+        _roots(before, now, direct, frozenset(change.achievement for change in of_status[Status.WORDS])),
+        frozenset(before.achievements.keys() - now.achievements.keys()),
         _same(before, now),
     )
 
@@ -281,17 +288,29 @@ def _contract(schema: EventSchema) -> dict[str, str]:
 # -- what depends on what ---------------------------------------------------------------------------------------------
 
 
-def _roots(rules: Rules, direct: frozenset[str]) -> dict[str, Sequence[str]]:
-    order = {name: number for number, name in enumerate(in_order(rules.achievements))}
+def _roots(before: Rules, now: Rules, direct: frozenset[str], words: frozenset[str]) -> dict[str, Sequence[str]]:
+    """Return the causes of what changes of each achievement; `words` are those whose words or reward differ."""
+    order = {name: number for number, name in enumerate(in_order(now.achievements))}
+    gone = before.achievements.keys() - now.achievements.keys()
     found: dict[str, frozenset[str]] = {}
     for name in order:
-        named = _named(rules.achievements[name])
-        found[name] = (named & direct).union(*(found[other] for other in named))
-    return {name: sorted(roots, key=order.__getitem__) for name, roots in found.items()}
+        asked, counted = _asked_for(now.achievements[name]), _counted(now.achievements[name])
+        # What has been counted and is retired stands in the rules before.
+        causes = (asked & direct) | (counted & words) | (_asked_for(before.achievements.get(name, ())) & gone)
+        found[name] = causes.union(*(found[other] for other in asked))
+    return {name: sorted(roots, key=lambda each: _rank(each, direct, gone, order)) for name, roots in found.items()}
 
 
-def _named(versions: Iterable[Achievement]) -> frozenset[str]:
-    return frozenset[str]().union(*map(references, versions))
+def _rank(name: str, direct: frozenset[str], gone: AbstractSet[str], order: Mapping[str, int]) -> tuple[object, ...]:
+    return name not in direct, name in gone, order.get(name, 0), name
+
+
+def _asked_for(versions: Iterable[Achievement]) -> frozenset[str]:
+    return frozenset[str]().union(*map(asked_for, versions))
+
+
+def _counted(versions: Iterable[Achievement]) -> frozenset[str]:
+    return frozenset[str]().union(*map(counted_names, versions))
 
 
 # -- what has to be built ---------------------------------------------------------------------------------------------

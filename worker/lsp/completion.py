@@ -18,11 +18,14 @@ from lsprotocol.types import (
 )
 
 from dsl import words
-from dsl.built_ins import ACTOR, AT, ZONED
+from dsl.built_ins import ACTOR, AT, UNLOCK_FIELDS, UNLOCKS, ZONED, is_reward
 from dsl.calendar import WEEKDAYS
 from dsl.lookup.place import Want, place_at
+from dsl.schema import Field
 from dsl.syntax import Achievement, ListDecl
 from dsl.types import FieldType, Unit
+from dsl.unlocks import kinds_of, type_of
+from dsl.values import canonical_text
 from worker.lsp.glossary import GLOSSARY
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from lsprotocol.types import CompletionParams
 
     from dsl.lookup.place import Place
-    from dsl.schema import Field, Rules
+    from dsl.schema import Rules
     from worker.lsp.desk import Desk, View
 
 
@@ -194,6 +197,12 @@ def _events(asked: Asked) -> Iterator[Offer]:
         yield Offer(name, CompletionItemKind.Event, ", ".join(schema.fields))
 
 
+def _counted(asked: Asked) -> Iterator[Offer]:
+    yield from _events(asked)
+    if UNLOCKS not in asked.view.edition.events:
+        yield Offer(UNLOCKS, CompletionItemKind.Event, "the unlocks of the subject itself")
+
+
 def _shown(field: Field) -> str:
     return field.contract
 
@@ -202,9 +211,22 @@ def _fields_of(asked: Asked) -> dict[str, Field]:
     """Return the fields that all events at hand have; those of any event where none is at hand."""
     events = asked.view.edition.events
     schemas = [events[name].fields for name in asked.place.events if name in events]
+    if UNLOCKS in asked.place.events and UNLOCKS not in events:
+        schemas.append(_unlock_fields(asked.rules))
     if not schemas:
         return {}
     return {name: field for name, field in schemas[0].items() if all(name in other for other in schemas)}
+
+
+def _unlock_fields(rules: Rules) -> dict[str, Field]:
+    """Return the fields of all unlocks: those that each has, and what rewards give."""
+    found = {name: Field(name, FieldType.STRING, optional=name != "achievement") for name in UNLOCK_FIELDS}
+    for versions in rules.achievements.values():
+        for kind in kinds_of(versions):
+            for name, value in kind.fields.items():
+                if is_reward(name):
+                    found.setdefault(name, Field(name, type_of(value), optional=True))
+    return found
 
 
 def _fields(asked: Asked) -> Iterator[Offer]:
@@ -221,7 +243,8 @@ def _own_fields(asked: Asked) -> Iterator[Offer]:
 def _filter_fields(asked: Asked) -> Iterator[Offer]:
     yield from _fields(asked)
     if not asked.place.operator:
-        yield from (Offer(name, CompletionItemKind.Field, "built in") for name in (*ZONED, AT, ACTOR))
+        own = (*ZONED, AT) if UNLOCKS in asked.place.events else (*ZONED, AT, ACTOR)
+        yield from (Offer(name, CompletionItemKind.Field, "built in") for name in own)
         yield from (Offer(name, CompletionItemKind.Function, snippet=f"{name}($1)") for name in _FUNCTIONS)
     elif asked.place.operator == "count":
         built_in = (name for name in (*ZONED, ACTOR) if name not in asked.place.given)
@@ -283,10 +306,19 @@ def _values(asked: Asked) -> Iterator[Offer]:
     name = asked.place.field
     if name == "at.weekday":
         yield from (Offer(f'"{day}"', CompletionItemKind.Value) for day in WEEKDAYS)
+    if UNLOCKS in asked.place.events:
+        yield from _unlock_values(asked, name)
     field = _fields_of(asked).get(name)
     kind = asked.rules.traits.get(name) if field is None else field.type
     if kind is FieldType.BOOL:
         yield from (Offer(text, CompletionItemKind.Value) for text in ("true", "false"))
+
+
+def _unlock_values(asked: Asked, field: str) -> Iterator[Offer]:
+    """Yield what stands in a field of unlocks."""
+    kinds = (kind for versions in asked.rules.achievements.values() for kind in kinds_of(versions))
+    known = {value for kind in kinds if isinstance(value := kind.fields.get(field), str)}
+    yield from (Offer(canonical_text(text), CompletionItemKind.Value) for text in sorted(known))
 
 
 def _lists(asked: Asked) -> Iterator[Offer]:
@@ -382,6 +414,7 @@ _OFFERS: Final[dict[Want, Callable[[Asked], Iterable[Offer]]]] = {
     Want.OPERATOR: _operators,
     Want.ARGUMENT: _arguments,
     Want.EVENT: _events,
+    Want.COUNTED: _counted,
     Want.STEPS: lambda asked: [Offer("[]", CompletionItemKind.Value, "the steps", "[${1:event}, ${2:event}]")],
     Want.AS: lambda asked: [Offer("as", _KEYWORD, "whose event it is", snippet="as ")] if [*_roles(asked)] else [],
     Want.ROLE: _roles,

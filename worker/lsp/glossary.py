@@ -43,6 +43,9 @@ GLOSSARY: Final = {
     "any": "One of the conditions.",
     "at_least": "`at_least(K, ...)`: K of the conditions.",
     "unlocked": "`unlocked(NAME[.TIER])`: the subject has that achievement.",
+    "unlocks": 'The unlocks of the subject itself, as events: `event=unlocks where family = "fedora"`. Fields are'
+    " `achievement`, `tier`, `family`, `occurrence` and `reward.KEY`. Of achievements that use `unlocks` themselves it"
+    " sees those that the filter names.",
     # arguments
     "event=": "The event to look at, or a list of alternatives; `where` filters it.",
     "as": "`E as FIELD`: the event counts for every user that the field names, in place of the one who did it.",

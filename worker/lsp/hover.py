@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lsprotocol.types import Hover, MarkupContent, MarkupKind
 
 from dsl import words
+from dsl.built_ins import UNLOCKS
 from dsl.lookup.index import Kind
 from dsl.lookup.memory import remembered
 from dsl.lookup.scan import Kind as Look
 from dsl.lookup.scan import scan, token_at
 from dsl.syntax import Achievement, Combine, Duration
+from dsl.unlocks import counted_in
 from worker.lsp.glossary import GLOSSARY
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def _meaning(view: View, symbol: Symbol, place: Occurrence) -> str:
         name = symbol.name
         return f"`{name}` stands for each element in turn: `${name}` in filters, `{{{name}}}` in strings"
     declared = view.edition.index.declarations((symbol,))
+    if not declared and UNLOCKS in {symbol.name, symbol.owner}:
+        return GLOSSARY[UNLOCKS]
     shown = [f"```ach\n{_text(each)}\n```" for each in declared]
     comments = [text for each in declared if (text := _comment_above(view, each))]
     return "\n\n".join([*shown, *comments, _used(view, symbol)]) if shown else ""
@@ -251,7 +255,12 @@ def _parts(node: Condition) -> Iterator[Condition]:
 
 def _condition(view: View, node: Achievement, part: Condition) -> str:
     lines = [f"**{words.condition(part)}**", "", *_verdict(view, node), "", "Progress remembers:"]
-    return "\n".join([*lines, *(f"- {text}" for text in remembered(node, part))])
+    lines += [f"- {text}" for text in remembered(node, part)]
+    if counted := sorted(counted_in(part)):
+        names = ", ".join(f"`{name}`" for name in counted[:MAX_MEMBERS])
+        more = f", and {len(counted) - MAX_MEMBERS} more" if len(counted) > MAX_MEMBERS else ""
+        lines += ["", f"Counts unlocks of {names}{more}."]
+    return "\n".join(lines)
 
 
 def _keyword(spot: Spot, token: Token) -> str:

@@ -12,6 +12,7 @@ from dsl.moments import moment_of
 from dsl.outcome import full_name
 from dsl.remembers import inventory, size_of
 from dsl.syntax import Achievement
+from dsl.unlocks import counted_names
 from worker.report import screen
 from worker.report.diagnostics import Place, place_of
 
@@ -46,6 +47,8 @@ class Known(msgspec.Struct, frozen=True):
     reasons: list[Contested]
     remembers: list[str]
     judged_at: str | None = None
+    counts: list[str] = []
+    """Achievements whose unlocks it counts."""
 
 
 class Shared(msgspec.Struct, frozen=True):
@@ -83,8 +86,16 @@ def rule_facts(rules: RuleSet) -> RuleFacts:
         reasons = [_contested(source, reason) for reason in found[key].reasons]
         begin = moment_of(node)
         judged_at = None if begin is None else format_instant(begin)
-        known.append(Known(*key, not reasons, place_of(source, node.name.span), reasons, of.get(key, []), judged_at))
+        place, remembers, counts = place_of(source, node.name.span), of.get(key, []), _counts(rules, key)
+        known.append(Known(*key, not reasons, place, reasons, remembers, judged_at, counts))
     return RuleFacts(known, [_shared(each) for each in aggregates])
+
+
+def _counts(rules: RuleSet, key: tuple[str, int]) -> list[str]:
+    """Return the achievements whose unlocks a version counts."""
+    name, number = key
+    versions = (version for version in rules.rules.achievements[name] if version.version == number)
+    return sorted(frozenset[str]().union(*map(counted_names, versions)))
 
 
 def _versions(rules: RuleSet) -> Iterator[tuple[Source, Achievement]]:
@@ -119,6 +130,8 @@ def print_facts(facts: RuleFacts) -> None:
         console.print(f"{name}: {'final' if each.final else 'contestable'}")
         if each.judged_at is not None:
             console.print(f"  begins {each.judged_at}: who qualifies by then earns it then, without another event")
+        if each.counts:
+            console.print(f"  counts unlocks of {', '.join(each.counts)}")
         for reason in each.reasons:
             at = reason.place
             console.print(f"  {at.file}:{at.line}:{at.column}: {reason.text}")

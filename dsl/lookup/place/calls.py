@@ -75,7 +75,7 @@ def in_list(frame: Frame, text: str) -> Place | None:
 def _in_pattern(item: Sequence[Node]) -> Place | None:
     """Return what may stand in an E: an event, then a filter of its fields."""
     if not item:
-        return want(Want.EVENT)
+        return want(Want.COUNTED)
     words = [text_of(node) for node in item]
     if "where" not in words[1:]:
         found = _behind_event(words[1:])

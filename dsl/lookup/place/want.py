@@ -27,6 +27,8 @@ class Want(Enum):
     OPERATOR = auto()
     ARGUMENT = auto()
     EVENT = auto()
+    COUNTED = auto()
+    """An event that a condition counts: `unlocks` may stand there, too."""
     STEPS = auto()
     AS = auto()
     ROLE = auto()

@@ -16,6 +16,7 @@ syntax match achStory "\<\%(at\|expect\|times\|every\|tenant\|occurrence\|progre
 syntax match achWord "\<\%(where\|and\|or\|not\|in\|is\|present\|as\|starts\s\+with\|ends\s\+with\|contains\)\>\ze\s\+\S"
 syntax match achOperator "\<\%(count\|sum\|max\|min\|streak\|sequence\|all\|any\|at_least\|unlocked\|length\|lower\|size\)\ze\s*("
 syntax match achArgument "\<\%(event\|distinct\|of\|by\|within\|per\|unless\|tz\|min\|grace\)\ze\s*=[^=]"
+syntax match achKey "\<\%(unlocks\ze\%([,) \]]\)\|reward\.[a-z][a-z0-9_]*\)"
 syntax keyword achBoolean true false null
 syntax match achNumber "\<-\?\d[0-9_]*\%(\.\d\+\)\?\%([eE][+-]\?\d\+\)\?\>"
 syntax match achDuration "\<\d[0-9_]*[smhdw]\>"

@@ -152,7 +152,9 @@ def _achievement(change: AchievementChange, preview: Preview, width: int) -> Ite
     elif change.status is Status.RETIRED:
         yield Line(f"{sign} {change.achievement}   retired; {plural(change.kept or 0, 'unlock')} stay granted", style)
     elif change.status is Status.UNCHANGED:
-        yield Line(f"{sign} {change.achievement}{_scope(change)}   means the same, and was not up to date", style)
+        only_counted = not change.effects and change.consequences
+        why = "but its reward or its family is another one" if only_counted else "and was not up to date"
+        yield Line(f"{sign} {change.achievement}{_scope(change)}   means the same, {why}", style)
     else:
         for text in _versions(change, sign, width):
             yield Line(text, style)
