@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsl.built_ins import UNLOCKS
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Combined
 from dsl.nodes.totals import Distinct, Reached, Total
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 def shortfall(condition: Condition) -> Shortfall:
     """Return what tells how many events have to come, at least, before a condition holds; 0 or less if it may at any.
 
-    An event adds one to a count, and one value to a distinct count. Of an amount that an event brings nothing is known.
+    An event adds one to a count, and one value to a distinct count. Of an amount that an event brings nothing is known,
+    and nothing of how many unlocks it brings.
     """
     match condition:
         case Reached(total=total, bound=Bound(op=">=", bound=bound)) if _counts(total):
@@ -33,7 +35,8 @@ def shortfall(condition: Condition) -> Shortfall:
 
 
 def _counts(total: Total) -> bool:
-    return type(total) is Distinct or (type(total) is Total and total.field is None)
+    by_ones = type(total) is Distinct or (type(total) is Total and total.field is None)
+    return by_ones and UNLOCKS not in total.types
 
 
 def _below(total: Total, bound: Amount) -> Shortfall:

@@ -57,3 +57,20 @@ def test_it_does_not_hold_before(when: str) -> None:
                 break
             positive += short(state) > 0
     assert bool(positive) is (when in COUNTS)
+
+
+def test_of_unlocks_nothing_is_known() -> None:
+    """One event may bring several of them."""
+    text = """
+      achievement one { title "1" when count(event=a.done, >= 1) }
+      achievement two { title "2" when count(event=a.done, >= 1) }
+      achievement both { title "3" when count(event=unlocks, >= 2) }
+    """
+    made = build([("rules.ach", (DECLARED + text).encode())])
+    assert made.program is not None, made.problems
+    plan = made.program.scopes["user"]
+    (node,) = [ruling.judges[0].built.node for ruling in plan.rulings if ruling.achievement == "both"]
+    state = start(plan)
+    assert shortfall(node)(state) <= 0
+    earned = step(plan, state, Event("t", "e", "a.done", "u", 0, 0, {}))
+    assert [grant.achievement for grant in earned] == ["one", "two", "both"]
