@@ -48,6 +48,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(SHORTFALL,),
     ),
     Bug(
+        "shortfall_of_unlocks",
+        "one event may bring several unlocks, so a count of them may reach its bound by it",
+        at="dsl.shortfall:_counts",
+        old="return by_ones and UNLOCKS not in total.types",
+        new="return by_ones",
+        tests=(SHORTFALL,),
+    ),
+    Bug(
         "plan_forgets_what_settles",
         "what an apply withdraws at once is part of a plan",
         at="preview",
