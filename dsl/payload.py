@@ -333,8 +333,17 @@ def _given(field: Field, given: object) -> Value | Listed | Fault | None:
     element = field.type.element
     value = _typed(field.type, given) if element is None else _listed(element, given)
     if value is None or (field.low is not None and _below(value, field)):
-        return Fault(field.name, _described(field), _shown(given))
+        digits = f" of at most {MAX_DIGITS} digits" if value is None and _is_long(field.type, given) else ""
+        return Fault(field.name, f"{_described(field)}{digits}", _shown(given))
     return value
+
+
+def _is_long(kind: FieldType, given: object) -> bool:
+    """Return whether a value is the text of a number that has too many digits."""
+    text = given if isinstance(given, _Number) or (kind is FieldType.DECIMAL and isinstance(given, str)) else None
+    if text is None or kind not in (FieldType.INT, FieldType.DECIMAL):
+        return False
+    return _NUMBER.fullmatch(text[: 4 * MAX_NUMBER_TEXT]) is not None and exact(text) is None
 
 
 def _below(value: Value | Listed, field: Field) -> bool:

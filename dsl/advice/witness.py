@@ -33,8 +33,8 @@ from dsl.syntax import (
     Sum,
     Unlocked,
 )
-from dsl.trees import all_counted, resets, walk
-from dsl.types import HOUR, FieldType, Unit
+from dsl.trees import all_counted, counted, resets, walk
+from dsl.types import DAY, HOUR, FieldType, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +49,10 @@ MAX_VALUES: Final = 60
 """Maximum number of different generated values."""
 _NOON: Final = 1781697600000000
 """2026-06-17T12:00:00Z, a Wednesday: no unit of a calendar ends within a second."""
+_FAR: Final = 40 * DAY
+"""Between two events that no month holds."""
+MAX_TRIED: Final = 100
+"""Events in the first try; with more, no other is made."""
 
 
 class Made(NamedTuple):
@@ -69,17 +73,50 @@ def shown_apart(book: Rulebook, one: Condition, two: Condition) -> str | None:
         return None
     if any(UNLOCKS in pattern_types(pattern) for when in (one, two) for pattern in (*all_counted(when), *resets(when))):
         return None  # their unlocks would need events of their own
+    for made in _tried(book, one, two):
+        if _earned(book, made, one) and not _earned(book, made, two):
+            return _described(made)
+    return None
+
+
+def _tried(book: Rulebook, one: Condition, two: Condition) -> Iterator[list[Made]]:
+    """Yield events that may satisfy `one` and not `two`: plain ones first, then others that tell more apart."""
+    plain = _made(_Maker(book), one)
+    if plain is None:
+        return
+    yield plain
+    if len(plain) > MAX_TRIED:
+        return
+    for maker in (_Maker(book, varied=True), _Maker(book, apart=two), _Maker(book, rests=True)):
+        made = _made(maker, one)
+        if made is not None and made != plain:
+            yield made
+    if all(each.at == _NOON for each in plain):
+        yield [each._replace(at=_NOON + n * _FAR) for n, each in enumerate(plain)]
+    yield from _interrupted(book, plain, two)
+
+
+def _made(maker: _Maker, one: Condition) -> list[Made] | None:
     try:
-        made = list(_Maker(book).satisfy(one))
+        return list(maker.satisfy(one))
     except _GivenUp:
         return None
-    return _described(made) if _earned(book, made, one) and not _earned(book, made, two) else None
+
+
+def _interrupted(book: Rulebook, plain: list[Made], two: Condition) -> Iterator[list[Made]]:
+    """Yield the events with one that resets the other condition behind each of them."""
+    for unless in resets(two):
+        try:
+            reset = _Maker(book).one(unless)
+        except _GivenUp:
+            continue
+        yield [each for event in plain for each in (event, reset._replace(at=event.at))]
 
 
 def _earned(book: Rulebook, made: list[Made], when: Condition) -> bool:
     rules = replace(book.rules, achievements={"x": (Achievement(name=Name(text="x"), when=when),)}, examples=())
     events = [Event("t", f"e{n:06d}", each.type, "u", each.at + n, 0, each.fields) for n, each in enumerate(made)]
-    return bool(run(compile_rules(rules), events).unlocks)
+    return any(unlock.subject == "u" for unlock in run(compile_rules(rules), events).unlocks)
 
 
 def _described(made: list[Made]) -> str:
@@ -90,11 +127,21 @@ def _described(made: list[Made]) -> str:
 
 
 class _Maker:
-    """Generates events that satisfy a condition, as few as possible."""
+    """Generates events that satisfy a condition, as few as possible.
 
-    def __init__(self, book: Rulebook) -> None:
+    Fields that nothing asks for have one value, or with `varied` a new one in each event; `rests` takes the rests that
+    a streak allows; with `apart` no event matches that condition, where both count one type of event.
+    """
+
+    def __init__(
+        self, book: Rulebook, *, varied: bool = False, rests: bool = False, apart: Condition | None = None
+    ) -> None:
         self._book = book
         self._left = MAX_EVENTS
+        self._varied = varied
+        self._rests = rests
+        self._others = () if apart is None else counted(apart)
+        self._serial = 0
 
     def satisfy(self, node: Condition) -> Iterator[Made]:
         """Yield events."""
@@ -104,24 +151,28 @@ class _Maker:
             case Count():
                 yield from self._distinct(node)
             case Sum() | Extreme():
-                yield self._one(node.event, _reaches(node))
+                yield self.one(node.event, _reaches(node))
             case Streak():
                 yield from self._streak(node)
             case Sequence(by=None, steps=steps):
                 for step in steps:
-                    yield self._one(step)
+                    yield self.one(step)
             case Combine(parts=parts, k=k):
                 for part in parts[:k]:
                     yield from self.satisfy(part)
             case _:
                 raise _GivenUp
 
-    def _one(self, pattern: Pattern, more: Predicate | None = None, at: int = _NOON) -> Made:
+    def one(self, pattern: Pattern, more: Predicate | None = None, at: int = _NOON) -> Made:
+        """Return an event that matches a pattern."""
         self._left -= 1
+        self._serial += self._varied
         if self._left < 0:
             raise _GivenUp
         for event in sorted(pattern_types(pattern)):
-            found = self._book.patterns.find(event, (filter_of(pattern, event), more))
+            other = (filter_of(each, event) for each in self._others if event in pattern_types(each))
+            avoided = [Not(part=each) for each in other if each is not None]
+            found = self._book.patterns.find(event, (filter_of(pattern, event), more, *avoided))
             if found.found:
                 return Made(event, self._filled(event, found.values), at)
         raise _GivenUp
@@ -131,15 +182,16 @@ class _Maker:
         fields = {name: value for name, value in values.items() if value is not None and not name.startswith("at.")}
         for field in self._book.rules.events[base_of(event)].fields.values():
             if field.name not in values and not field.optional:
-                fields[field.name] = _anything(field.type, 0 if field.low is None else int(field.low) + 1)
+                least = 0 if field.low is None else int(field.low) + 1
+                fields[field.name] = _anything(field.type, least + self._serial)
         return fields
 
     def _several(self, pattern: Pattern, number: int) -> Iterator[Made]:
         if number > MAX_EVENTS:
             raise _GivenUp
-        first = self._one(pattern)
-        for _ in range(number):
-            yield first
+        first = self.one(pattern)
+        for n in range(number):
+            yield self.one(pattern) if self._varied and n else first
 
     def _distinct(self, node: Count) -> Iterator[Made]:
         """Yield events with a new value each, of several fields in the first that is no list."""
@@ -154,7 +206,7 @@ class _Maker:
             raise _GivenUp
         for n in range(number):
             known = Member(left=Ref(name=field), negated=False, values=tuple(Literal(value=value) for value in seen))
-            made = self._one(node.event, Not(part=known) if seen else None)
+            made = self.one(node.event, Not(part=known) if seen else None)
             value = made.fields.get(field, _anything(self._kind(made.type, field), n))
             seen.append(value)
             yield made._replace(fields={**made.fields, field: value})
@@ -169,7 +221,8 @@ class _Maker:
             for _ in range(node.min):
                 # In the middle of an hour; of what is longer, past noon of its first day.
                 past = {Unit.MINUTE: 0, Unit.HOUR: HOUR // 2}.get(unit, 13 * HOUR)
-                yield self._one(node.event, at=unit_start(unit, first + n, "UTC") + past)
+                index = first + n * (node.grace + 1 if self._rests else 1)
+                yield self.one(node.event, at=unit_start(unit, index, "UTC") + past)
 
 
 def _reaches(node: Sum | Extreme) -> Predicate:

@@ -127,7 +127,7 @@ def _field_against(left: Ref, values: tuple[Constant, ...], lookup: Lookup, repo
         if found is not None and (kind_of_constant(value) is not kind or kind is Kind.USER):
             wrong = value.span
             message = f"`{left.name}` is {a_type(found)}, this is {kind_of_constant(value)}"
-            hint = _of_a_span(left.name, value) if kind is Kind.NUMBER and isinstance(value, Duration) else None
+            hint = _of_a_span(left.name, value, kind) if isinstance(value, Duration) else None
             report.error("ACH301", value.span, message, hint or _wanted(found, left.name))
     return None if wrong is not None else kind
 
@@ -135,8 +135,12 @@ def _field_against(left: Ref, values: tuple[Constant, ...], lookup: Lookup, repo
 _USERS: Final = "a user compares with another user field or `actor`, and with nothing else"
 
 
-def _of_a_span(name: str, value: Duration) -> str:
-    """Return what `seconds > 1m` may mean: so many of the unit that the field counts."""
+def _of_a_span(name: str, value: Duration, kind: Kind | None) -> str | None:
+    """Return what `seconds > 1m` may mean: so many of the unit that the field counts, or how long ago it was."""
+    if kind is Kind.MOMENT:
+        return f"a span is a difference of two instants: at - {name} < {value.text}"
+    if kind is not Kind.NUMBER:
+        return None
     number = in_the_unit_of(name, value.us)
     return f"`{name}` is a plain number: write {'one' if number is None else number}"
 

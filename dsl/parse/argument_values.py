@@ -72,7 +72,10 @@ def name_of(args: Arguments, name: str) -> Name | None:
     value = argument.value
     if isinstance(value, RawEvent) and _is_bare(value) and _is_field(name, value.name.text):
         return value.name
-    if isinstance(value, Literal) and isinstance(value.value, str):
+    if isinstance(value, RawEvent) and value.name.text.startswith("at.") and name == "by":
+        hint = "each calendar unit by itself is `per=`: count(per=day, count(event=lesson.completed, >= 1), >= 5)"
+        _wrong_value(argument, "the name of a field", hint)
+    elif isinstance(value, Literal) and isinstance(value.value, str):
         _wrong_value(argument, "the name of a field", "write names without quotes")
     else:
         _wrong_value(argument, "the name of a field")

@@ -279,6 +279,8 @@ def _plain(name: Name) -> Name:
         error("ACH118", name.span, f"`{name.text}` is not a valid name here", hint)
     if "." in name.text:
         hint = "only event names have dots; write " + name.text.replace(".", "_")
+        if name.text.startswith("at."):
+            hint = "once in each calendar unit is: repeat every day"
         error("ACH118", name.span, f"`{name.text}` is not a valid name here", hint)
     return name
 

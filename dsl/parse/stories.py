@@ -88,6 +88,10 @@ def words(piece: Piece) -> str:
             return "`{`"
 
 
+_VERBS: Final = frozenset("has have had earns earned gets got unlocks unlocked gains gained receives to".split())  # noqa: SIM905 - a list of words
+_DENIED: Final = frozenset("no never without lacks misses".split())  # noqa: SIM905 - another
+
+
 def read_lines(pieces: tuple[Piece, ...]) -> tuple[Given | Expect | Until, ...]:
     """Read the lines; report each line with an error and continue with the next one."""
     cursor = Cursor(pieces)
@@ -111,7 +115,19 @@ def _line(cursor: Cursor) -> Given | Expect | Until:
         return _until(cursor)
     piece = cursor.peek()
     guess = nearest(piece.text, tuple(_FORMS)) if isinstance(piece, Name) else None
-    raise cursor.fail("a line that begins with `at`, `expect` or `until`", _FORMS[guess or "at"])
+    form = _without_verb(cursor) or _FORMS[guess or "at"]
+    raise cursor.fail("a line that begins with `at`, `expect` or `until`", form)
+
+
+def _without_verb(cursor: Cursor) -> str | None:
+    """Return the line that `expect USER has NAME` stands for, where the reader has come to its NAME."""
+    before, piece = cursor.pieces[max(0, cursor.at - 3) : cursor.at], cursor.peek()
+    if len(before) < 3 or not isinstance(piece, Name) or not isinstance(before[0], Name):  # noqa: PLR2004 - expect USER has
+        return None
+    verb = before[2].text if before[0].text == "expect" and isinstance(before[2], Name) else ""
+    if verb in _DENIED:
+        return f"expect USER not {piece.text}"
+    return f"expect USER {piece.text}" if verb in _VERBS else None
 
 
 def _until(cursor: Cursor) -> Until:

@@ -54,8 +54,9 @@ def deployed(on_servers: Shell) -> Shell:
 def from_page() -> str:
     """Return the rules of the page that give a changed condition a new version."""
     page = (ROOT / "docs" / "changing-rules.md").read_text("utf-8")
-    (found,) = re.findall(r"```ach\n(.+?)```", page, re.DOTALL)
-    return found
+    found = [block for block in re.findall(r"```ach\n(.+?)```", page, re.DOTALL) if "version 2" in block]
+    assert len(found) == 1
+    return found[0]
 
 
 async def test_a_change_is_shown_and_applied_as_shown(deployed: Shell) -> None:

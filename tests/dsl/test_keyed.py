@@ -5,7 +5,7 @@ tests/property compares them with the reference; here are the words, the verdict
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -273,9 +273,7 @@ def test_a_period_counts_each_value_by_itself(when: str, zone: str) -> None:
 
 def test_a_group_of_one_element_counts_the_elements_beside_it() -> None:
     rules = x("count(event=posted, distinct=tags, >= 3, by=tags)")
-    events = [
-        Event("t", f"e{number}", "posted", "u", number, 0, {"tags": tags})
-        for number, tags in enumerate((("a", "b"), ("c", "d"), ("a", "c")))
-    ]
+    posted: list[dict[str, Any]] = [{"tags": ("a", "b")}, {"tags": ("c", "d")}, {"tags": ("a", "c")}]
+    events = [Event("t", f"e{number}", "posted", "u", number, 0, fields) for number, fields in enumerate(posted)]
     assert earned(rules, *events[:2]) == []
     assert earned(rules, *events) == [("x", None, 2)]

@@ -78,7 +78,8 @@ def test_values_are_exact(kind: FieldType, text: str, value: object) -> None:
     strict, lenient = reader(kind).strict(payload), reader(kind).lenient(payload)
     if value is None:
         assert isinstance(strict, Fault)
-        assert (strict.field, strict.expected, lenient) == ("x", kind.value, {})
+        expected = strict.expected.removesuffix(" of at most 38 digits")
+        assert (strict.field, expected, lenient) == ("x", kind.value, {})
     else:
         assert strict == lenient == {"x": value}
         assert isinstance(strict, dict)
@@ -228,3 +229,13 @@ def test_what_is_no_instant_is_none_in_a_crowd(text: str) -> None:
     assert instant(text) is None
     for other in ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000000Z"):
         assert read_instants([other, text]) is None
+
+
+@pytest.mark.parametrize("kind", [FieldType.INT, FieldType.DECIMAL])
+def test_a_number_that_is_too_long_is_called_so(kind: FieldType) -> None:
+    fault = reader(kind).strict(f'{{"x": {"9" * 39}}}')
+    assert isinstance(fault, Fault)
+    assert fault.expected == f"{kind} of at most 38 digits"
+    other = reader(kind).strict('{"x": "nine"}')
+    assert isinstance(other, Fault)
+    assert other.expected == str(kind)

@@ -6,6 +6,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import nats
 import pytest
 from anyio import to_thread
 from click.testing import CliRunner
@@ -71,6 +72,14 @@ async def planned(engine: Engine, text: str) -> Preview:
         return await preview(store, engine.settings, Asked(ruleset), now=wall_clock())
 
 
+async def last_subject(engine: Engine) -> list[str]:
+    """Return the tokens of the subject of the last announcement."""
+    async with await nats.connect(engine.settings.nats_url) as client:
+        state = (await client.jetstream().stream_info(engine.settings.unlock_stream)).state
+        message = await client.jetstream().get_msg(engine.settings.unlock_stream, state.last_seq)
+    return (message.subject or "").split(".")
+
+
 async def digest(engine: Engine) -> str:
     async with open_store(engine.settings.database_url) as store:
         return (await read_results(store, await load_deployed(store, engine.settings))).digest
@@ -101,6 +110,8 @@ async def test_a_new_name_decides_nothing_and_announces_nothing(lived: Engine) -
     (message,) = (await lived.said())[len(said) :]
     assert (message["achievement"], message["renamed_from"]) == ("trio", "threesome")
     assert message["title"] == {"und": "Three"}
+    # The broker refuses a second message on a subject: so it may not change with the name.
+    assert (await last_subject(lived))[-2:] == ["threesome", message["unlock_id"]]
     ids = {row["subject"]: row["unlock_id"] for row in await lived.rows(STORED) if row["achievement"] == "threesome"}
     assert str(ids["u2"]) == message["unlock_id"]
 
@@ -166,6 +177,19 @@ async def test_a_clause_that_goes_parts_the_achievement_from_its_unlocks(lived: 
     with pytest.raises(MisnamedError, match="another achievement was in force as trio"):
         await lived.apply(EVENTS + NEW)
     assert (await planned(lived, EVENTS + NEW)).misnamed
+
+
+async def test_a_clause_that_was_forgotten_is_written_later(lived: Engine) -> None:
+    before = await lived.rows(STORED)
+    forgotten = NEW.partition("achievement after_it")[0].replace(" renamed from threesome", "")
+    change = (await lived.apply(EVENTS + forgotten)).change_id
+    await lived.backfill()
+    assert len(await lived.rows(STORED)) == len(before) + 1
+    assert (await ach(lived, "rollback", "2", "--yes")).code == 0
+    assert (await ach(lived, "revoke", "--change", str(change), "--reason", "a slip", "--yes")).code == 0
+    assert (await lived.apply(EVENTS + NEW)).renamed == (("threesome", "trio"),)
+    assert not (await lived.backfill()).tallies
+    assert [row for row in await lived.rows(STORED) if row["achievement"] != "trio"] == before
 
 
 async def test_names_that_cannot_be_given(lived: Engine) -> None:

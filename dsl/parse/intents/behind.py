@@ -11,6 +11,7 @@ from dsl.parse.calls import call_at, flat
 from dsl.parse.intents.arguments import cut
 from dsl.parse.intents.meaning import event_of, given, written
 from dsl.source import Span
+from dsl.types import Unit
 
 if TYPE_CHECKING:
     from dsl.parse.calls import Call
@@ -86,7 +87,8 @@ def _behind(text: str, call: Call, *, never: bool) -> _Term:
         elif found := _match(_WHERE, text, end):
             arguments = _filtered(arguments, flat(found[1]))
         elif found := _match(_SPAN, text, end):
-            arguments.append(f"{found[1]}={found[2]}")
+            name = "by" if found[1] == "per" and found[2] not in set(Unit) else found[1]
+            arguments.append(f"{name}={found[2]}")
         else:
             break
         end = found.end()

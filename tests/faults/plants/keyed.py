@@ -65,4 +65,20 @@ BUGS: Final = (
         new="return around",
         tests=(f"{KEYED}::test_verdicts",),
     ),
+    Bug(
+        "period_counts_all_values_together",
+        "a plain count with `by` under `repeat every` counts each value by itself",
+        at="dsl.conditions:_in_unit",
+        old="mods.unless is not None or mods.by:",
+        new="mods.unless is not None:",
+        tests=(f"{KEYED}::test_a_period_counts_each_value_by_itself",),
+    ),
+    Bug(
+        "elements_beside_refused",
+        "the elements that stand beside one element can be counted",
+        at="Conditions._keys",
+        old="for name in names if name.text not in lists]",
+        new="for name in names]",
+        tests=(f"{KEYED}::test_a_group_of_one_element_counts_the_elements_beside_it",),
+    ),
 )

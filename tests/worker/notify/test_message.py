@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from worker.contract.message import Message
 from worker.notify.endpoints import Kind, Wanted
@@ -113,6 +114,18 @@ def test_what_is_no_announcement(body: bytes) -> None:
 )
 def test_an_announcement_on_another_subject_counts_for_nothing(subject: str) -> None:
     assert read_item(message(said(), subject), "unlocks") is None
+
+
+def test_a_renamed_achievement_is_on_the_subject_of_its_first_name() -> None:
+    body = said(achievement="trio", renamed_from="three")
+    found = read_item(message(body), "unlocks")
+    assert found is not None
+    assert title_of(found.announced, ["de"]) == "Drei"
+    assert read_item(message(body, f"unlocks.t1.u%2E1.trio.{UNLOCK}"), "unlocks") is None
+    assert read_item(message(body, f"unlocks.t2.u%2E1.three.{UNLOCK}"), "unlocks") is None
+    for name in ("three", "trio"):
+        assert is_wanted(found.announced, replace(ALL, achievements=frozenset({name})))
+    assert not is_wanted(found.announced, replace(ALL, achievements=frozenset({"other"})))
 
 
 def test_what_an_endpoint_wants() -> None:

@@ -7,13 +7,17 @@ from secrets import randbits
 from typing import TYPE_CHECKING, TypedDict
 
 import click
+import msgspec
 
 from dsl.compile import scope_of
-from dsl.outcome import Subject, by_subject
+from dsl.outcome import Subject, by_subject, full_name
+from dsl.renames import under_first_names
 from worker.commands.checked_rules import usable_rules
 from worker.commands.explain.answer import Request, print_answer
 from worker.commands.options import PATHS, json_format_option, microseconds, wall_clock
+from worker.commands.renamed import tell_renamed
 from worker.commands.replay.request import SKEW
+from worker.engine.renames import NO_RENAMES
 from worker.engine.replay import Intake
 from worker.engine.why import CannotExplainError, check_named
 from worker.recording import RecordingError, lines
@@ -92,6 +96,9 @@ def _explain(rules: RuleSet, streams: Sequence[str], request: Request) -> bool:
     """Explain from recorded streams; return whether there was something to explain."""
     if rules.program is None:
         raise AssertionError(rules.problems)
+    renames = NO_RENAMES.with_rules(under_first_names(rules))
+    tell_renamed(renames, request.name)
+    request = msgspec.structs.replace(request, achievement=full_name(renames.named(request.name), request.tier))
     try:
         check_named(rules.rules, request.question)
         events = _read(rules.rules, rules.program, streams, request.clock)
