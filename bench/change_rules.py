@@ -18,7 +18,7 @@ FIVE: Final = _BENCH[_BENCH.index("achievement") :]
 FAR: Final = "tier high { when count(event=quiz.passed, >= 1000) }"
 """A tier that no user reaches."""
 NEAR: Final = "tier middle { when count(event=quiz.passed, >= 18) }"
-"""A tier that one of a hundred reaches."""
+"""A tier that some eight in a hundred reach."""
 ALL_TYPES: Final = """
 achievement everything {
   title "Everything"
