@@ -91,13 +91,14 @@ soak *args: setup
 figures: setup
     .venv/bin/python -m tests.faults.tally table docs/guarantees.md build/faults-*.jsonl build/soak*.jsonl
 
-# `just bench replay` measures `ach replay` beside SQL in DuckDB.
+# `just bench replay` measures `ach replay` beside SQL in DuckDB, `just bench change` changes of rules beside SQL in both.
 # Measure the worker and what one would use instead, side by side; writes docs/performance.md (some 20 minutes)
 bench *args:
     #!/bin/sh
     set -eu
     case "{{ args }}" in
     replay | replay\ *) exec {{ just_executable() }} replay-bench $(echo "{{ args }}" | cut -s -d' ' -f2-) ;;
+    change | change\ *) exec {{ just_executable() }} change-scale $(echo "{{ args }}" | cut -s -d' ' -f2-) ;;
     esac
     {{ just_executable() }} setup requirements-bench.lock .venv-bench
     exec .venv-bench/bin/python -m bench {{ args }}
@@ -161,6 +162,10 @@ function-bench *args: setup
 # Measure what changes of rules cost over a ledger with a past
 change-bench *args: setup
     .venv/bin/python -m bench.change {{ args }}
+
+# Measure plans and builds over ten million events, beside SQL for the same rules (some 15 minutes on two idle cores)
+change-scale *args: setup
+    .venv/bin/python -m bench.change_scale {{ args }}
 
 # Measure `ach replay` beside SQL for the same rules in DuckDB
 replay-bench *args: setup

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 ACH: Final = Path(sys.executable).with_name("ach")
 
@@ -24,8 +24,14 @@ class Measured(NamedTuple):
     printed: bytes
 
 
-def measure(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Measured:
-    """Run a command to its end, and measure it with the processes that it has started."""
+def measure(
+    command: Sequence[str | Path], environment: Mapping[str, str] | None = None, codes: Collection[int] = (0,)
+) -> Measured:
+    """Run a command to its end, and measure it with the processes that it has started.
+
+    Raises:
+        RuntimeError: it ended with none of `codes`.
+    """
     began = perf_counter()
     with Popen([*map(str, command)], stdout=PIPE, env=environment) as process:
         if process.stdout is None:
@@ -33,6 +39,6 @@ def measure(command: Sequence[str | Path], environment: Mapping[str, str] | None
         printed = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode not in codes:
         raise RuntimeError(command)
     return Measured(perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, printed)

@@ -135,6 +135,12 @@ class Carriage:
         return not (otherwise or self._missing_traits)
 
     @cached_property
+    def kept(self) -> Mapping[int, int]:
+        """Slots of nodes that stay as they are in every state, with those that they have in the old plan."""
+        moves = self._slots.items()
+        return {new: old for old, (new, fits) in moves if fits is None and new not in self.missing}
+
+    @cached_property
     def types(self) -> frozenset[str]:
         """Event types that new aggregates and traits read: a subject needs its events of these."""
         entries = self.new.entries

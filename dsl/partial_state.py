@@ -15,7 +15,7 @@ from dsl.progress import ENCODING, Earned, NodeState, State
 from dsl.progress import read as read_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     Read = Callable[[bytes], State | None]
 
@@ -50,6 +50,29 @@ def reader_of(nodes: Iterable[int], earned: Iterable[int], *, counted: bool) -> 
         seen: dict[str, dict[str, int]] = found.counted if counted else {}
         kept, had = _taken(found.nodes, node_names), _taken(found.earned, earned_names)
         return State(found.mark, kept, had, found.traits, seen, found.suppressed)
+
+    return read
+
+
+def nodes_of(slots: Mapping[int, int]) -> Callable[[bytes], tuple[Position | None, dict[int, NodeState]] | None]:
+    """Return a function that reads the mark and some nodes of a state, under other slots; None where it cannot.
+
+    `slots` are those that the state has, with those that the nodes get.
+    """
+    names = [(slots[slot], attribute) for slot, attribute in _names(slots)]
+    fields = [("mark", Position | None), ("nodes", _sparse("SomeNodes", _names(slots), NodeState | UnsetType))]
+    decoder = msgspec.json.Decoder(
+        msgspec.defstruct("StateOfNodes", cast("Any", fields), array_like=True), dec_hook=read_unknown
+    )
+
+    def read(data: bytes) -> tuple[Position | None, dict[int, NodeState]] | None:
+        if not data.startswith(_PREFIX):
+            return None
+        try:
+            found: Any = decoder.decode(memoryview(data)[len(_PREFIX) : -1])
+        except msgspec.MsgspecError:
+            return None
+        return found.mark, _taken(found.nodes, names)
 
     return read
 

@@ -134,6 +134,29 @@ FROM progress
 WHERE scope = :scope
 ORDER BY tenant_id, subject;
 
+-- name: states_behind
+-- In pages by key.
+SELECT tenant_id, subject, stamp, state
+FROM progress
+WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
+ORDER BY tenant_id, subject
+LIMIT :limit;
+
+-- name: events_behind
+-- How many events each user has from an instant on, up to a number: the index alone tells, where pages are vacuumed.
+SELECT (
+    SELECT count(*)
+    FROM (
+        SELECT
+        FROM event
+        WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id AND occurred_at >= asked.mark_at
+        LIMIT :most::integer
+    ) AS found
+)
+FROM unnest(:tenant_ids::text[], :user_ids::text[], :marks::timestamptz[]) WITH ORDINALITY
+    AS asked (tenant_id, user_id, mark_at, n)
+ORDER BY n;
+
 -- name: states_of_subjects
 SELECT progress.tenant_id, progress.subject, stamp, state
 FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
@@ -143,20 +166,8 @@ JOIN progress
 -- name: stamps_of_scope
 SELECT DISTINCT stamp FROM progress WHERE scope = :scope;
 
--- name: unseen_events_by_user
--- Those behind the marks of stored states.
-SELECT
-    event.tenant_id, event_id, event_type, event.user_id, occurred_at, utc_offset,
-    CASE WHEN event_type = ANY (:read::text[]) THEN payload END
-FROM progress
-JOIN event
-    ON event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
-    AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
-WHERE progress.scope = 'user' AND event_type = ANY (:types::text[])
-ORDER BY progress.tenant_id, progress.subject, occurred_at, event_id;
-
 -- name: unseen_events_in_roles
--- The same, with the events that name a user beside the one who did them.
+-- Those behind the marks of stored states, with the events that name a user beside the one who did them.
 SELECT
     progress.subject, event.tenant_id, event_id, event_type, event.user_id, occurred_at, utc_offset, payload
 FROM progress

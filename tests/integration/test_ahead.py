@@ -113,10 +113,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make everything that a sweep reads together small."""
     for where, name, number in (
         (sweep, "SLICE_EVENTS", 20),
+        (sweep, "CALM_EVENTS", 30),
         (sweep, "GROWTH", 2),
         (sweep, "CHUNK_USERS", 5),
         (sweep, "LONG", 6),
-        (sweep, "PAGE", 3),
         (piece, "MOST_PENDING", 8),
         (visit, "AHEAD_OF_MANY", 2),
     ):

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 DRAWN: Final = 6 * TIMES
+KINDS: Final = {"granted", "contested", "amended"}
+"""Decisions that the chains have to make, at least."""
 EVENTS: Final = "event a.done { n: int? >= 0, team: string? }\nevent b.done {}\nevent c.done {}\n"
 THREE: Final = 'achievement three { title "3" when count(event=a.done, >= 3) }\n'
 FOUR: Final = THREE.replace("three {", "three version 2 from 2026-04-01T00:00:00Z {").replace(">= 3", ">= 4")
@@ -137,7 +139,10 @@ async def test_drawn_changes(streamed: Engine, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(preview_events, "LINES", 2)
     foreseen = Counter[str]()
     async with open_store(streamed.settings.database_url) as store:
-        for number, chain in enumerate(some_chains(DRAWN, 38)):
+        drawn = (chain for seeded in range(38, 44) for chain in some_chains(DRAWN, seeded))
+        for number, chain in enumerate(drawn):
+            if number >= DRAWN and foreseen.keys() >= KINDS:
+                break
             dice = Random(f"plan {number}")  # noqa: S311 - no secret
             async with store.transaction(patient=True) as session:
                 await session.script(FORGET)
@@ -148,7 +153,7 @@ async def test_drawn_changes(streamed: Engine, monkeypatch: pytest.MonkeyPatch) 
                     foreseen.update(one.decision for one in found)
                     await send(pipeline, *bodies)
                     await operate(store, streamed, dice)
-    assert {"granted", "contested", "amended"} <= foreseen.keys()
+    assert foreseen.keys() >= KINDS
 
 
 async def operate(store: Store, engine: Engine, dice: Random) -> None:

@@ -23,7 +23,7 @@ from worker.contract.partition import partition_of
 from worker.engine.columns import FIELDLESS
 from worker.engine.folding import Refold
 from worker.engine.state_cache import BEGINNING
-from worker.pipeline.ledger import in_roles, read_back, types_heard
+from worker.pipeline.ledger import in_roles, read_back, runs_back, types_heard
 from worker.pipeline.past_states import PastState, refolds_from
 from worker.pipeline.refold import feed_behind
 
@@ -60,7 +60,7 @@ class _Row(NamedTuple):
 
 
 async def fold_ahead(
-    session: Session, rules: Deployed, scope: str, subjects: Iterable[Subject], read: Read = read_back
+    session: Session, rules: Deployed, scope: str, subjects: Iterable[Subject], read: Read = runs_back
 ) -> dict[Subject, Ahead]:
     """Fold those of some subjects of a scope that are not up to date, and write nothing; `read` reads their events.
 

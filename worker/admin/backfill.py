@@ -205,6 +205,6 @@ async def _forget_scopes(work: Build) -> None:
                 began = monotonic()
                 async with work.store.transaction(patient=True) as session:
                     # Any partition will do: rules that bring the scope back wait for all of them.
-                    await hold(session, work, 0)
+                    await hold(session, work, {0})
                     forgotten = await session.run(statement, scope=scope, limit=PAGE)
                 await work.rest(began)

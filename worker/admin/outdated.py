@@ -52,6 +52,10 @@ class Named(NamedTuple):
     subject: str = ""
 
 
+WHOLE_TABLES: Final = """
+SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL plan_cache_mode = force_custom_plan;
+"""
+"""Elsewhere every statement goes by key; here few of all unlocks are looked for, or none."""
 BEFORE_ALL: Final = Named()
 _NONE: Final = frozenset[int]()
 
@@ -185,6 +189,8 @@ async def pages_of(
     while True:
         async with store.transaction(patient=True) as session:
             place = {"after_tenant": after.tenant_id, "after_subject": after.subject}
+            if search.step in {LEFT, ANEW}:
+                await session.script(WHOLE_TABLES)
             if search.step == JUDGED:
                 states = await session.rows(StateRow, search.query, **search.asked, **place, limit=PAGE)
                 names = [Named(row.tenant_id, row.subject) for row in states]

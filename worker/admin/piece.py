@@ -8,7 +8,7 @@ the lock.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -93,17 +93,27 @@ class Pieces:
             self._pending[partition_of(*subject)][subject] = one
         self._number += len(ahead)
         for partition in [key for key, some in self._pending.items() if len(some) >= self._work.courtesy.size]:
-            await self._write(partition)
+            await self._write([partition])
 
     async def flush(self) -> None:
-        """Write all of them."""
-        for partition in sorted(self._pending):
-            await self._write(partition)
+        """Write all of them; where there is no live work, a few partitions together."""
+        waiting = deque(sorted(self._pending))
+        while waiting:
+            together = [waiting.popleft()]
+            number = len(self._pending[together[0]])
+            while waiting and number < self._work.courtesy.size and self._work.courtesy.alone(monotonic()):
+                together.append(waiting.popleft())
+                number += len(self._pending[together[-1]])
+            await self._write(together)
 
-    async def _write(self, partition: int) -> None:
-        some = self._pending.pop(partition)
+    async def _write(self, partitions: Sequence[int]) -> None:
+        some: dict[Subject, Ahead] = {}
+        waiting: list[Subject] = []
+        for partition in partitions:
+            pending = self._pending.pop(partition)
+            some |= pending
+            waiting += sorted(pending)
         self._number -= len(some)
-        waiting = sorted(some)
         while waiting:
             size = self._work.courtesy.size
             piece, waiting = waiting[:size], waiting[size:]
@@ -121,7 +131,7 @@ def in_pieces(subjects: Iterable[Subject]) -> Iterator[list[Subject]]:
 
 
 async def write_ahead(work: Build, ahead: Mapping[Subject, Ahead]) -> None:
-    """Write subjects of one scope and partition that were folded ahead.
+    """Write subjects of one scope that were folded ahead: those of one partition, or of a few.
 
     Raises:
         SupersededError: other rules came into force.
@@ -133,13 +143,13 @@ async def write_ahead(work: Build, ahead: Mapping[Subject, Ahead]) -> None:
         written = await _write_locked(work, ahead)
     await _did(work, written)
     await work.rest(began)
-    if moved := ahead.keys() - written.refolds.keys():
+    for moved in in_pieces(ahead.keys() - written.refolds.keys()):
         await bring_up_to_date(work, dict.fromkeys(moved, BEGINNING))
 
 
 async def _write_locked(work: Build, ahead: Mapping[Subject, Ahead]) -> _Written:
     async with work.store.transaction() as session:
-        await hold(session, work, partition_of(*min(ahead)))
+        await hold(session, work, {partition_of(*one) for one in ahead})
         locked = monotonic()
         unmoved = await _unmoved(session, ahead)
         refolds = {subject: ahead[subject].refold for subject in unmoved}
@@ -191,7 +201,7 @@ async def bring_up_to_date(work: Build, since: Mapping[Subject, Position]) -> No
     """
     rules = work.rules
     async with work.store.transaction(patient=True) as session:
-        await hold(session, work, partition_of(*min(since)))
+        await hold(session, work, {partition_of(*min(since))})
         # Live events may have come first.
         states = await states_of(session, rules, since)
         clock = await clock_of(session, work.settings, work.now())
@@ -214,14 +224,14 @@ def _is_stale(rules: Deployed, subject: Subject, state: SubjectState, clock: int
     return state.state is not None and earns_at_moment(plan, state.state, clock)
 
 
-async def hold(session: Session, work: Build, partition: int) -> None:
-    """Lock a partition until the transaction ends.
+async def hold(session: Session, work: Build, partitions: Collection[int]) -> None:
+    """Lock partitions until the transaction ends.
 
     Raises:
         SupersededError: other rules came into force.
     """
     try:
-        held = await hold_partitions(session, [partition], epoch=work.rules.epoch)
+        held = await hold_partitions(session, sorted(partitions), epoch=work.rules.epoch)
     except RulesMovedError as error:
         raise SupersededError from error
     work.courtesy.saw(live=any(one.owner != NO_OWNER for one in held), at=monotonic())

@@ -63,10 +63,11 @@ class Events:
         return self._by_field()
 
     def unseen(self) -> AsyncGenerator[list[Run]]:
-        """Yield those that states have not seen yet: states of users may lag behind, and no others."""
-        if self._in_roles:
-            return self._by_role(_UNSEEN_IN_ROLES)
-        return self._by_key(_UNSEEN) if self._scope == USER else _no_events()
+        """Yield those that states have not seen yet: states of users may lag behind, and no others.
+
+        Where no event names other users, each state says how many it has not seen.
+        """
+        return self._by_role(_UNSEEN_IN_ROLES) if self._in_roles else _no_events()
 
     async def _by_key(self, query: str) -> AsyncGenerator[list[Run]]:
         scope, reads = self._scope, frozenset(self._read)
@@ -79,9 +80,7 @@ class Events:
                 yield [event(*row[:-1], row[-1] if row[2] in reads else None) for _, row in page]
 
         found = self._session.pages(event, query, types=self._types, read=self._read)
-        if query != _UNSEEN:
-            found = merged(found, archived(), _BY_USER if scope == USER else _BY_TENANT)
-        async for page in found:
+        async for page in merged(found, archived(), _BY_USER if scope == USER else _BY_TENANT):
             yield [
                 (Subject(names[0], scope, names[1]), list(events))
                 for names, events in groupby(page, key=subject_of)
@@ -136,7 +135,6 @@ _USER: Final = attrgetter("tenant", "user")
 _TENANT: Final = attrgetter("tenant", "tenant")
 _BY_USER: Final = attrgetter("tenant", "user", "at", "id")
 _BY_TENANT: Final = attrgetter("tenant", "at", "id")
-_UNSEEN: Final = "unseen_events_by_user"
 _UNSEEN_IN_ROLES: Final = "unseen_events_in_roles"
 """They are never archived."""
 _decoder: Final = msgspec.json.Decoder(tuple[str, str, str, str, int, int, str | None])

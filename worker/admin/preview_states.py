@@ -1,7 +1,8 @@
 """Subjects with what they earn by new rules, as far as these differ: from stored states where those suffice.
 
 States are a third stream beside events and unlocks. Events are read where something is new that only they can tell, or
-of subjects whose states do not say enough; otherwise only those that states have not seen yet.
+of subjects whose states do not say enough; otherwise only those that states have not seen yet. Of users who are short
+of a bound by more than these, not even that.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from worker.admin.preview_reading import PIECE, Fold, Part, Reading, columns_of,
 from worker.admin.results import UnreadableError
 from worker.admin.sweep import Swept, chunks
 from worker.engine.foresight import CarriedFold
+from worker.engine.glance import Seen
 from worker.engine.reconcile import Stored
 from worker.engine.state_cache import BEGINNING
+from worker.pipeline.fast_path import SAVE_EVERY
 from worker.pipeline.ledger import in_roles
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from dsl.compile import Plan
     from dsl.event import Position
+    from dsl.progress import Amount, State
     from worker.admin.preview_events import Run
     from worker.admin.preview_reading import Asked, Outcome
     from worker.engine.foresight import Carrier, Concerned
@@ -38,6 +42,16 @@ BY_KEY: Final = "SET LOCAL enable_hashjoin = off"
 """Where whole tables are read, but for those of some subjects."""
 
 
+PAGE: Final = 4000
+"""States that are read together."""
+UNSAVED: Final = 2 * SAVE_EVERY
+"""A stored state lacks fewer events than that, all of them behind its mark."""
+BRIEF: Final = 8000
+"""Characters of a state below which it has not so many groups that it is saved less often."""
+MOST_BEHIND: Final = 1000
+"""Events behind a mark that are counted."""
+
+
 class StateRow(NamedTuple):
     """A stored state."""
 
@@ -45,6 +59,14 @@ class StateRow(NamedTuple):
     subject: str
     stamp: str
     state: str
+
+
+class _Near(NamedTuple):
+    """A user who may have reached something by events behind the mark."""
+
+    row: StateRow
+    short: Amount
+    mark: Position
 
 
 class Known(NamedTuple):
@@ -75,13 +97,17 @@ class FromStates(Reading):
         self._reads_all = known.concerned.reads_all
         self._all_new = known.all_new
 
-    def _fold_of(self, row: StateRow) -> Fold:
+    def _fold_of(self, row: StateRow) -> CarriedFold:
         """Return the fold of a subject with a state."""
+        carrier, state = self._read(row)
+        return CarriedFold(carrier, carrier.of(state))
+
+    def _read(self, row: StateRow) -> tuple[Carrier, State]:
         carrier = self._carriers[row.stamp]
         state = carrier.read(row.state.encode())
         if state is None:
             raise UnreadableError(1)
-        return CarriedFold(carrier, state)
+        return carrier, state
 
     def _subject(self, row: StateRow) -> Subject:
         return Subject(row.tenant_id, self._scope, row.subject)
@@ -89,8 +115,72 @@ class FromStates(Reading):
     # -- everyone ------------------------------------------------------------------------------------------------------
 
     def _everyone(self) -> AsyncGenerator[list[Outcome]]:
-        by_user = self._scope == USER and not in_roles(self._rules, USER)
-        return self._with_events() if self._all_new and by_user else self._all_of_them()
+        if self._scope != USER or in_roles(self._rules, USER):
+            return self._all_of_them()
+        if self._all_new:
+            return self._with_events()
+        return self._all_of_them() if self._reads_all else self._by_state()
+
+    async def _by_state(self) -> AsyncGenerator[list[Outcome]]:
+        """Yield the users whose states do not say that nothing is otherwise, and those that have unlocks."""
+        unlocks = self._unlocks()
+        async for page in self._ahead(self._states()):
+            stored = await self._stored_up_to(unlocks, self._subject(page[-1]))
+            folds: dict[Subject, Fold] = {}
+            near: list[_Near] = []
+            for row in page:
+                if stored and (row.tenant_id, self._scope, row.subject) in stored:
+                    folds[self._subject(row)] = self._fold_of(row)
+                elif isinstance(found := self._look(row), CarriedFold):
+                    folds[self._subject(row)] = found
+                elif found.short <= (UNSAVED if len(row.state) < BRIEF else MOST_BEHIND):
+                    near.append(_Near(row, *found))
+            folds |= {self._subject(row): self._fold_of(row) for row in await self._reaching(near)}
+            asked = sorted(folds)
+            for at in range(0, len(asked), PIECE):
+                await self._feed_by_key({one: self._begin(folds[one]) for one in asked[at : at + PIECE]}, folds)
+            self.subjects += len(page)
+            yield self._outcomes(folds, stored)
+        yield self._outcomes({}, await self._stored_up_to(unlocks, None))
+
+    def _look(self, row: StateRow) -> Seen | CarriedFold:
+        """Return what a state says of a user, or the fold where it does not say enough."""
+        glance = self._carriers[row.stamp].glance
+        seen = None if glance is None else glance(row.state.encode())
+        if seen is not None and seen.short > 0:
+            return seen
+        carrier, state = self._read(row)
+        carried = carrier.of(state)
+        if not carried.certain or carrier.part.moments:
+            return CarriedFold(carrier, carried)
+        return Seen(carrier.short(carried), carried.state.mark or BEGINNING)
+
+    async def _states(self) -> AsyncGenerator[list[StateRow]]:
+        """Yield the states of users, by the index: to sort them would take longer than all the rest."""
+        after, page = ("", ""), [StateRow("", "", "", "")]
+        while page:
+            asked = {"after_tenant": after[0], "after_subject": after[1], "limit": PAGE}
+            page = await self._session.rows(StateRow, "states_behind", scope=self._scope, **asked)
+            if page:
+                after = page[-1][:2]
+                yield page
+
+    async def _reaching(self, near: Sequence[_Near]) -> list[StateRow]:
+        """Return those of some users that have as many events behind the mark as they are short of a bound."""
+        if not near:
+            return []
+        async with self._lock:
+            numbers = await self._session.rows(
+                int,
+                "events_behind",
+                tenant_ids=[one.row.tenant_id for one in near],
+                user_ids=[one.row.subject for one in near],
+                marks=[one.mark.at for one in near],
+                most=MOST_BEHIND,
+            )
+        # The mark is among them, if it is not a moment.
+        behind = [number - bool(one.mark.id) for number, one in zip(numbers, near, strict=True)]
+        return [one.row for one, number in zip(near, behind, strict=True) if number > 0 and one.short <= number]
 
     async def _with_events(self) -> AsyncGenerator[list[Outcome]]:
         """Yield the users with events of what is new, and those that have unlocks of it all the same."""
@@ -102,8 +192,8 @@ class FromStates(Reading):
             async for chunk in found:
                 folds = await self._folds_of(sorted(chunk.events))
                 async for page in chunk.read(session, self._rules, scope, dict.fromkeys(folds, BEGINNING), part=plan):
-                    for subject, events in groupby(page, itemgetter(0)):
-                        self._feed(folds[subject], [event for _, event in events])
+                    for subject, events in page:
+                        self._feed(folds[subject], events)
                 self.subjects += sum(not isinstance(fold, CarriedFold) for fold in folds.values())
                 asked = columns_of(folds)
                 rows = await session.rows(Stored, "unlocks_as_they_are", **asked, **self._keys)
@@ -120,7 +210,7 @@ class FromStates(Reading):
         events = Ordered(self._ahead(heard), itemgetter(0))
         async for page in self._ahead(self._session.pages(StateRow, "states_by_subject", scope=self._scope)):
             bound = self._subject(page[-1])
-            folds = {self._subject(row): self._fold_of(row) for row in page}
+            folds: dict[Subject, Fold] = {self._subject(row): self._fold_of(row) for row in page}
             await self._feed_up_to(folds, events, bound)
             if not self._reads_all:
                 await self._feed_doubtful(folds)

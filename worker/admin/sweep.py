@@ -13,32 +13,35 @@ from __future__ import annotations
 from bisect import bisect_right
 from contextlib import aclosing
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import USER
+from dsl.event import Event
 from dsl.outcome import Subject, canonical_order
 from dsl.roles import is_pseudonym
 from worker.admin.preview_events import read_by
 from worker.engine.state_cache import BEGINNING
 from worker.pipeline.archive import archived_by_hash, merged
-from worker.pipeline.ledger import event_of, read_back
+from worker.pipeline.ledger import runs_back
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
 
     from dsl.compile import Plan
-    from dsl.event import Event, Position
+    from dsl.event import Position
     from worker.contract.pack import EventRow
     from worker.engine.rule_set import Deployed
+    from worker.pipeline.ledger import Run
     from worker.store import Session, Store
 
 CHUNK_USERS: Final = 1000
 CHUNK_EVENTS: Final = 50_000
 LONG: Final = 20_000
 """Events of one user that a chunk holds; the history of one with more is read by key, page by page."""
-PAGE: Final = 2000
 SLICE_EVENTS: Final = 1_000_000
+CALM_EVENTS: Final = 4_000_000
+"""Each slice looks at the whole ledger, which costs as much as to sort a quarter of these."""
 SLICE_SECONDS: Final = 30
 """Of a build with a rate, for one slice."""
 GROWTH: Final = 10
@@ -96,30 +99,32 @@ class Chunk(NamedTuple):
         after: Mapping[Subject, Position],
         *,
         part: Plan | None = None,
-    ) -> AsyncIterator[list[tuple[Subject, Event]]]:
-        """Do what `read_back` does: from memory where the events are there, by key where they are not."""
+    ) -> AsyncIterator[list[Run]]:
+        """Do what `runs_back` does: from memory where the events are there, by key where they are not."""
         plan = rules.program.scopes[scope] if part is None else part
-        here = {one for one in after if one not in self.long} if self.swept.has(plan) else set[Subject]()
-        found: list[tuple[Subject, Event]] = []
-        for subject in sorted(here):
-            found += [(subject, event) for event in self._behind(subject, after[subject], plan)]
-            if len(found) >= PAGE:
-                yield found
-                found = []
-        if found:
-            yield found
-        others = {subject: position for subject, position in after.items() if subject not in here}
+        here: list[Run] = []
+        others = dict(after)
+        if plan.types <= self.swept.part.types:
+            whole = self.swept.has(plan)
+            for subject, position in after.items():
+                if subject in self.long or subject not in self.events:
+                    continue
+                behind = self._behind(subject, position, plan)
+                if whole or not behind:
+                    del others[subject]
+                if whole and behind:
+                    here.append((subject, behind))
+        if here:
+            yield here
         if others:
-            async for page in read_back(session, rules, scope, others, part=part):
+            async for page in runs_back(session, rules, scope, others, part=part):
                 yield page
 
     def _behind(self, subject: Subject, after: Position, plan: Plan) -> list[Event]:
-        events = self.events.get(subject, [])
-        if plan is not self.swept.part:
-            events = [event for event in events if event.type in plan.types]
-        if after == BEGINNING:
-            return events
-        return events[bisect_right(events, (after.at, after.id), key=canonical_order) :]
+        events = self.events[subject]
+        if after != BEGINNING:
+            events = events[bisect_right(events, (after.at, after.id), key=canonical_order) :]
+        return events if plan is self.swept.part else [event for event in events if event.type in plan.types]
 
 
 class Sweep:
@@ -129,8 +134,11 @@ class Sweep:
         self._rules = rules
         self._swept = swept
         self._events = SLICE_EVENTS if rate is None else min(SLICE_EVENTS, SLICE_SECONDS * rate)
+        self._calm_events = CALM_EVENTS if rate is None else self._events
         self._share = 0.0
-        """Of all hashes, for the next slice."""
+        """Of all hashes, for a slice of so many events as one has beside live work."""
+        self.begun = False
+        """Whether a slice was read."""
         self.after = FIRST if after is None else after
         """All users up to here were read."""
 
@@ -139,8 +147,8 @@ class Sweep:
         """Whether all users were read."""
         return self.after == LAST
 
-    async def slice(self, store: Store) -> AsyncGenerator[Chunk]:
-        """Yield the chunks of the next slice.
+    async def slice(self, store: Store, *, calm: bool) -> AsyncGenerator[Chunk]:
+        """Yield the chunks of the next slice; `calm` says that there is no live work.
 
         Raises:
             UnavailableError: the database went away.
@@ -150,14 +158,15 @@ class Sweep:
             if not self._share:
                 ledger = await session.value(int, "estimated_events") or 0
                 self._share = min(1.0, self._events / max(ledger, 1))
-            upto = min(LAST, self.after + int(self._share * 2**64))
+            larger = self._calm_events / self._events if calm else 1.0
+            upto = min(LAST, self.after + int(min(1.0, larger * self._share) * 2**64))
             await session.script(IN_ONE_SCAN)
             async with aclosing(chunks(session, self._rules, self._swept, after=self.after, upto=upto)) as found:
                 async for chunk in found:
                     events += chunk.number
                     yield chunk
-        self.after = upto
-        self._share *= min(GROWTH, self._events / max(events, 1))
+        self.after, self.begun = upto, True
+        self._share *= min(GROWTH, larger * self._events / max(events, 1))
 
 
 async def chunks(
@@ -168,10 +177,14 @@ async def chunks(
     Raises:
         UnavailableError: the database went away.
     """
+    fields_of = rules.contract.fields
 
-    def hashed(*row: *_HashedRow) -> tuple[int, Event]:
-        number, at, tenant, user, event_id, event_type, offset, payload = row
-        return number, event_of(rules, tenant, event_id, event_type, user, at, offset, payload)
+    # What `event_of` does, without calls: it is done for each event.
+    def hashed(  # noqa: PLR0913, PLR0917 - the columns of a row
+        number: int, at: int, tenant: str, user: str, event_id: str, event_type: str, offset: int, payload: str | None
+    ) -> tuple[int, Event]:
+        fields = {} if payload is None else fields_of(event_type, payload)
+        return number, Event(tenant, event_id, event_type, user, at, offset, fields)
 
     made = Chunk(swept, {}, set(), 0, after)
     asked = {"types": sorted(swept.part.types), "read": sorted(swept.read), "after": after, "upto": upto}
@@ -205,12 +218,15 @@ def _by_hash(row: tuple[int, Event]) -> tuple[object, ...]:
 
 def _by_user(events: list[Event]) -> Iterator[tuple[Subject, list[Event]]]:
     """Yield the users of a hash, one as a rule, with their events; a pseudonym has no history."""
-    users = {(event.tenant, event.user) for event in events}
+    users = set(map(_owner, events))
     for tenant, user in users:
         if is_pseudonym(user):
             continue
-        own = events if len(users) == 1 else [one for one in events if (one.tenant, one.user) == (tenant, user)]
+        own = events if len(users) == 1 else [one for one in events if _owner(one) == (tenant, user)]
         yield Subject(tenant, USER, user), own
+
+
+_owner: Final = attrgetter("tenant", "user")
 
 
 def _add(chunk: Chunk, subject: Subject, events: list[Event]) -> None:
@@ -220,6 +236,3 @@ def _add(chunk: Chunk, subject: Subject, events: list[Event]) -> None:
         if len(known) > LONG:
             chunk.long.add(subject)
             known.clear()
-
-
-_HashedRow = tuple[int, int, str, str, str, str, int, str | None]

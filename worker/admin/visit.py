@@ -18,7 +18,8 @@ from worker.admin.outdated import Named, pages_of
 from worker.admin.piece import Pieces, hold
 from worker.admin.preview_events import read_by
 from worker.admin.sweep import Sweep, Swept
-from worker.pipeline.ledger import clock_of, read_back
+from worker.pipeline.ledger import clock_of, runs_back
+from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -60,7 +61,7 @@ async def _by_pages(work: Build, search: Search, place: Cursor) -> None:
     async for page in pages_of(work.store, work.rules, search, after, clock=clock):
         together = AHEAD if search.scope == USER else AHEAD_OF_MANY
         for at in range(0, len(page.found), together):
-            await _fold(work, pieces, search.scope, page.found[at : at + together], read_back)
+            await _fold(work, pieces, search.scope, page.found[at : at + together], runs_back)
         await _looked_at(work, page.looked_at)
         place = msgspec.structs.replace(place, tenant_id=page.last.tenant_id, subject=page.last.subject)
         if pieces.full:
@@ -73,7 +74,8 @@ async def _sweep(work: Build, search: Search, part: Plan, place: Cursor) -> None
     pieces, rate = Pieces(work), None if work.lease is None else work.lease.rate
     sweep = Sweep(work.rules, Swept(part, frozenset(read_by(part))), after=place.swept, rate=rate)
     while not sweep.over:
-        async with aclosing(sweep.slice(work.store)) as chunks:
+        calm = sweep.begun and work.courtesy.calm(monotonic())
+        async with aclosing(sweep.slice(work.store, calm=calm)) as chunks:
             async for chunk in chunks:
                 await _fold(work, pieces, search.scope, chunk.having(search.types), chunk.read)
                 await _looked_at(work, len(chunk.events))
@@ -88,8 +90,9 @@ async def _fold(work: Build, pieces: Pieces, scope: str, subjects: Collection[Su
         return
     began = monotonic()
     await _place_rows(work, scope, subjects)
-    async with work.store.transaction(patient=True) as session:
-        ahead = await fold_ahead(session, work.rules, scope, subjects, read)
+    with without_collector():
+        async with work.store.transaction(patient=True) as session:
+            ahead = await fold_ahead(session, work.rules, scope, subjects, read)
     await work.rest(began)
     await pieces.add(ahead)
 
@@ -102,7 +105,7 @@ async def _place_rows(work: Build, scope: str, subjects: Collection[Subject]) ->
     for partition, some in sorted(found.items()):
         names = {"tenant_ids": [one.tenant_id for one in some], "subjects": [one.subject for one in some]}
         async with work.store.transaction() as session:
-            await hold(session, work, partition)
+            await hold(session, work, {partition})
             await session.run("place_void_states", scope=scope, now=work.now(), **names)
 
 

@@ -13,7 +13,9 @@ from dsl.fold import reach, walk
 from dsl.outcome import canonical_order
 from dsl.partial_state import reader_of
 from dsl.progress import State
+from dsl.shortfall import shortfall
 from worker.engine.folding import PartFold, anew_of
+from worker.engine.glance import BEYOND, glance_of
 from worker.engine.state_cache import BEGINNING
 from worker.engine.whole_fold import earned_of
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from dsl.carry import Carriage
     from dsl.compile import Plan
     from dsl.event import Event, Position
-    from dsl.progress import Grant
+    from dsl.progress import Amount, Grant
     from worker.engine.whole_fold import Earned
 
 _NONE: Final = frozenset[int]()
@@ -65,6 +67,17 @@ class Carrier:
         self.read = reader_of(nodes, earned, counted=counted)
         """Reads of a stored state what is needed; None where it is not of its shape."""
         self._asked = frozenset(entry.aggregate.slot for entry in part.entries)
+        self.glance = glance_of(self.carriage, part)
+        """Looks at the text of a state, and says at once of most that nothing is earned; None where it cannot."""
+        self._ruled = [
+            (
+                ruling.slot,
+                all(judge.version.repeat is None for judge in ruling.judges),
+                [shortfall(judge.built.node) for judge in ruling.judges],
+            )
+            for ruling in carriage.new.rulings
+            if ruling.slot in concerned.slots
+        ]
 
     def of(self, state: State) -> Carried:
         """Return a state of the new plan, as far as it is concerned."""
@@ -77,6 +90,14 @@ class Carrier:
             carried.absent & self._asked,
         )
 
+    def short(self, carried: Carried) -> Amount:
+        """Return how many events behind the mark it takes, at least, to earn something; 0 or less if any may do."""
+        if self.part.moments:
+            return 0
+        state = carried.state
+        open_ones = [shorts for slot, once, shorts in self._ruled if not (once and slot in state.earned)]
+        return min((short(state) for shorts in open_ones for short in shorts), default=BEYOND)
+
 
 def _yes() -> bool:
     return True
@@ -88,9 +109,9 @@ class CarriedFold:
     Of a subject that does not need those up to its mark, the ones behind it suffice.
     """
 
-    def __init__(self, carrier: Carrier, state: State) -> None:
+    def __init__(self, carrier: Carrier, carried: Carried) -> None:
         self._carrier = carrier
-        self._carried = carrier.of(state)
+        self._carried = carried
         part = None if self._carried.certain else carrier.carriage.part(self._carried)
         self._fold = None if part is None else PartFold(carrier.carriage, self._carried, part, certain=_yes)
         self.mark: Position = self._carried.state.mark or BEGINNING

@@ -51,9 +51,17 @@ class Courtesy:
         if live:
             self._live_until = at + self.SEEN_SECONDS
 
+    def calm(self, at: float) -> bool:
+        """Tell whether no live work is expected."""
+        return at >= self._live_until
+
+    def alone(self, at: float) -> bool:
+        """Tell whether a piece may hold several partitions: one was held, and no live work was seen."""
+        return self.size == self.LARGEST and self.calm(at)
+
     def held(self, seconds: float, size: int, at: float) -> None:
         """Note how long a piece of a size has held its partition."""
-        if at >= self._live_until:
+        if self.calm(at):
             self.size = self.LARGEST
         elif seconds > self.HOLD_SECONDS:
             self.size = max(self.SMALLEST, min(self.size, size) * 2 // 3)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import groupby
+from operator import itemgetter
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from dsl.compile import USER
 from dsl.event import Event, Position
@@ -224,8 +226,25 @@ async def read_back(
         yield page if roles is None else [one for one in page if one[1].type in heard]
 
 
+Run: TypeAlias = "tuple[Subject, list[Event]]"
+"""Some events of a subject that follow each other."""
+
+
+async def runs_back(
+    session: Session,
+    rules: Deployed,
+    scope: str,
+    after: Mapping[Subject, Position],
+    *,
+    part: Plan | None = None,
+) -> AsyncIterator[list[Run]]:
+    """Do what `read_back` does, with the events of a subject together as far as a page has them."""
+    async for page in read_back(session, rules, scope, after, part=part):
+        yield [(subject, [event for _, event in some]) for subject, some in groupby(page, itemgetter(0))]
+
+
 class Read(Protocol):
-    """Reads events of subjects, as `read_back` does."""
+    """Reads events of subjects, as `runs_back` does."""
 
     def __call__(
         self,
@@ -235,7 +254,7 @@ class Read(Protocol):
         after: Mapping[Subject, Position],
         *,
         part: Plan | None = None,
-    ) -> AsyncIterator[list[tuple[Subject, Event]]]:
+    ) -> AsyncIterator[list[Run]]:
         """Yield the events of subjects of one scope behind a position each."""
         ...
 

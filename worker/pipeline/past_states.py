@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from anyio import to_thread
@@ -14,7 +12,7 @@ from dsl.progress import decode
 from worker.engine.folding import PartFold, Refold, anew_of
 from worker.engine.rule_set import RulesRefusedError, read_rules
 from worker.engine.state_cache import BEGINNING
-from worker.pipeline.ledger import read_back, seen_events, subject_state
+from worker.pipeline.ledger import runs_back, seen_events, subject_state
 from worker.pipeline.rules_in_force import RuleSetRow
 from worker.rulefiles import without_collector
 
@@ -110,7 +108,7 @@ def recorded_state(
 
 
 async def refolds_from(
-    session: Session, rules: Deployed, pasts: Mapping[Subject, PastState], read: Read = read_back
+    session: Session, rules: Deployed, pasts: Mapping[Subject, PastState], read: Read = runs_back
 ) -> dict[Subject, Refold]:
     """Return subjects that are to be folded again from past states; those of void ones from the beginning.
 
@@ -171,8 +169,8 @@ async def _carried(
         }
         after = dict.fromkeys(folds, BEGINNING)
         async for page in read(session, rules, scope, after, part=part):
-            for subject, events in groupby(page, itemgetter(0)):
-                folds[subject].feed([event for _, event in events])
+            for subject, events in page:
+                folds[subject].feed(events)
         for subject, fold in folds.items():
             state, anew = fold.merged()
             since = state.mark or BEGINNING

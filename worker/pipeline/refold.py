@@ -11,7 +11,7 @@ from dsl.progress import decode
 from worker.engine.columns import position_columns
 from worker.engine.folding import Refold
 from worker.engine.state_cache import BEGINNING, Checkpoint
-from worker.pipeline.ledger import read_back
+from worker.pipeline.ledger import runs_back
 from worker.pipeline.past_states import PastState, refolds_from
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def refold(
 
 
 async def feed_behind(
-    session: Session, rules: Deployed, refolds: Mapping[Subject, Refold], read: Read = read_back
+    session: Session, rules: Deployed, refolds: Mapping[Subject, Refold], read: Read = runs_back
 ) -> None:
     """Fold all events behind the past states of subjects, which `read` reads.
 
@@ -54,8 +54,8 @@ async def feed_behind(
     for scope, subjects in groupby(sorted(refolds, key=_scope_first), key=itemgetter(1)):
         after = {subject: refolds[subject].since for subject in subjects}
         async for page in read(session, rules, scope, after):
-            for subject, events in groupby(page, itemgetter(0)):
-                refolds[subject].feed([event for _, event in events])
+            for subject, events in page:
+                refolds[subject].feed(events)
 
 
 def _scope_first(subject: Subject) -> tuple[str, ...]:

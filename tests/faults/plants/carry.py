@@ -153,8 +153,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "long_history_left_out_of_a_sweep",
         "users with a long history are folded with all of it",
         at="Chunk.read",
-        old="{one for one in after if one not in self.long}",
-        new="{*after}",
+        old="if subject in self.long or subject not in self.events:",
+        new="if subject not in self.events:",
         tests=(f"{AHEAD}::test_a_sweep_reaches_all_users_slice_by_slice",),
     ),
     Bug(

@@ -47,7 +47,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "backfill_without_fence",
         "a backfill holds the partition of its piece",
         at="piece:hold",
-        old="hold_partitions(session, [partition], epoch=work.rules.epoch)",
+        old="hold_partitions(session, sorted(partitions), epoch=work.rules.epoch)",
         new="hold_partitions(session, [], epoch=work.rules.epoch)",
         tests=(f"{PROTOCOL}::test_a_backfill_waits_for_the_partition",),
     ),

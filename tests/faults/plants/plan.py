@@ -11,24 +11,49 @@ RECONCILE: Final = "integration/test_reconcile.py"
 COMMAND: Final = "acceptance/test_plan_command.py"
 COMMENT: Final = "worker/commands/test_plan_markdown.py"
 EFFECTS: Final = "worker/engine/test_effects.py"
+SHORTFALL: Final = "dsl/test_shortfall.py"
 DIFFERENCES: Final = "worker/engine/test_rule_diff.py"
 
 BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "plan_trusts_the_state_alone",
         "a plan counts events that a stored state has not seen yet",
-        at="sql:unseen_events_by_user",
-        old="(event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)",
-        new="(event.occurred_at, event.event_id) < (progress.mark_at, progress.mark_id)",
+        at="sql:events_behind",
+        old="occurred_at >= asked.mark_at",
+        new="occurred_at < asked.mark_at",
         tests=(f"{PLAN}::test_events_that_no_state_has_seen_count", f"{PLAN}::test_drawn_changes"),
     ),
     Bug(
-        "plan_takes_what_stands",
-        "what a stored state supports stays supported",
-        at="_worth_it",
-        old="if subject in stored or not isinstance(fold, CarriedFold) or not fold.untouched",
-        new="if not isinstance(fold, CarriedFold) or not fold.untouched",
-        tests=(f"{PLAN}::test_what_was_earned_before_a_version_begins_stays",),
+        "plan_forgets_what_is_stored",
+        "a plan compares what is earned with the unlocks that are stored",
+        at="FromStates._by_state",
+        old="yield self._outcomes(folds, stored)",
+        new="yield self._outcomes(folds, {})",
+        tests=(f"{PLAN}::test_a_higher_bound_and_what_follows",),
+    ),
+    Bug(
+        "plan_stops_short_of_the_bound",
+        "as many events as a count is short of reach its bound",
+        at="FromStates._reaching",
+        old="one.short <= number]",
+        new="one.short < number]",
+        tests=(f"{PLAN}::test_events_that_no_state_has_seen_count",),
+    ),
+    Bug(
+        "shortfall_of_all_the_parts",
+        "at_least(k) may hold once the k parts that are nearest hold",
+        at="shortfall",
+        old="sorted(short(state) for short in each)[k - 1]",
+        new="sorted(short(state) for short in each)[-1]",
+        tests=(SHORTFALL,),
+    ),
+    Bug(
+        "shortfall_of_unlocks",
+        "one event may bring several unlocks, so a count of them may reach its bound by it",
+        at="dsl.shortfall:_counts",
+        old="return by_ones and UNLOCKS not in total.types",
+        new="return by_ones",
+        tests=(SHORTFALL,),
     ),
     Bug(
         "plan_forgets_what_settles",
