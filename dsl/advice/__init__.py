@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsl.advice.allow import Allowances
+from dsl.advice.clocks import advise_on_clocks
 from dsl.advice.contestable import advise_on_settling
 from dsl.advice.copies import advise_on_copies
 from dsl.advice.covered import advise_on_examples
@@ -68,6 +69,7 @@ def advise(files: Sequence[File], rules: Rules, today: str | None = None) -> lis
         advise_on_groups,
         advise_on_copies,
         advise_on_wording,
+        advise_on_clocks,
     ):
         advice(book, problems)
     if today is not None:

@@ -16,7 +16,7 @@ from dsl.outcome import Subject
 from dsl.roles import is_pseudonym
 from worker.admin.journal import journaled
 from worker.admin.packed_ids import archived_of, erase_archived
-from worker.admin.pseudonymity import take_name_out
+from worker.admin.pseudonymity import relabel, take_name_out
 from worker.contract.named_users import name_token
 from worker.contract.partition import PARTITIONS, partition_of
 from worker.engine.columns import position_columns, subject_columns
@@ -133,6 +133,8 @@ async def _erase(  # noqa: PLR0913 - what it works with, each by name
         renamed = await take_name_out(session, rules, user)
         events = renamed.gone + await session.run("erase_events", tenant_id=tenant, user_id=name)
         events += await erase_archived(session, user, archived)
+        others = [one for one in since if one != user]
+        await relabel(session, rules, user, others, renamed.pseudonym, by=by, now=now)
         unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
         await session.run("erase_revealed", tenant_id=tenant, user_id=name)
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)
@@ -140,7 +142,7 @@ async def _erase(  # noqa: PLR0913 - what it works with, each by name
         # The last lock of all: a batch that buries dead letters holds partitions already.
         await session.run("hold_letters")
         await session.run("erase_deliveries", tenant_id=tenant, user_id=name)
-        while await read_names(session, settings):
+        while await read_names(session, settings, rules.program.roles.fields):
             pass
         letters = await session.run("erase_dead_letters", **tokens)
         letters += await session.run("blank_dead_letters", **tokens, detail=BLANKED, now=now)
@@ -159,12 +161,12 @@ async def _forget(session: Session, since: Mapping[Subject, Position]) -> None:
 
 
 async def read_all_names(store: Store, settings: Settings) -> None:
-    """Read which users the dead letters of older workers name, in transactions of their own: there may be many.
+    """Read which users dead letters name that are not read yet, in transactions of their own: there may be many.
 
     Raises:
         UnavailableError: some may be read; the next call reads the others.
     """
-    more = True
+    fields, more = (await load_deployed(store, settings)).program.roles.fields, True
     while more:
         async with store.transaction(patient=True) as session:
-            more = await read_names(session, settings)
+            more = await read_names(session, settings, fields)
