@@ -12,14 +12,15 @@ from dsl.check.kinds import ELEMENTS, ORDERED, Kind, kind_of, kind_of_constant
 from dsl.check.problems import a_type
 from dsl.expressions import is_constant, refs
 from dsl.notation import expression
-from dsl.syntax import And, Compare, Contains, Literal, Member, Not, Or, Present, Ref, Truth
+from dsl.parse.bounds import number_for
+from dsl.syntax import And, Compare, Contains, Duration, Literal, Member, Not, Or, Present, Ref, Truth
 from dsl.types import FieldType
 
 if TYPE_CHECKING:
     from dsl.check.kinds import Lookup
     from dsl.check.problems import Report
     from dsl.source import Span
-    from dsl.syntax import Duration, Expression, Operand, Predicate
+    from dsl.syntax import Expression, Operand, Predicate
 
     Constant = Operand | Duration
 
@@ -126,8 +127,15 @@ def _field_against(left: Ref, values: tuple[Constant, ...], lookup: Lookup, repo
         if found is not None and (kind_of_constant(value) is not kind or kind is Kind.USER):
             wrong = value.span
             message = f"`{left.name}` is {a_type(found)}, this is {kind_of_constant(value)}"
-            report.error("ACH301", value.span, message, _wanted(found, left.name))
+            hint = _in_its_unit(left.name, value) if kind is Kind.NUMBER and isinstance(value, Duration) else None
+            report.error("ACH301", value.span, message, hint or _wanted(found, left.name))
     return None if wrong is not None else kind
+
+
+def _in_its_unit(field: str, value: Duration) -> str:
+    """Return what to write for a length that is compared with a number."""
+    number = number_for(field, value)
+    return f"write a number, in the unit of `{field}`" + ("" if number is None else f": {number}")
 
 
 _USERS: Final = "a user compares with another user field or `actor`, and with nothing else"
@@ -202,7 +210,20 @@ def _built_in(left: Ref, value: Constant, report: Report) -> None:
     else:
         right, wanted = isinstance(found, str) and _is_date(found), 'a date such as "2026-04-13"'
     if not right:
-        report.error("ACH306", value.span, f"`{left.name}` must be {wanted}")
+        report.error("ACH306", value.span, f"`{left.name}` must be {wanted}", _short(left.name, found))
+
+
+def _short(name: str, found: object) -> str | None:
+    """Return what to write for the name of a weekday or a month."""
+    word = found[:3].lower() if isinstance(found, str) else ""
+    if name == "at.weekday" and word in WEEKDAYS:
+        return f'write "{word}"'
+    if name == "at.month" and word in _MONTHS:
+        return f"write {_MONTHS.index(word) + 1}"
+    return None
+
+
+_MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905 - a list of words
 
 
 def _is_date(text: str) -> bool:

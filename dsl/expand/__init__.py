@@ -99,8 +99,9 @@ class _Expansion:
         made = self.families.members(node, source)
         if not made:
             self._lose(node)
+        var = "" if node.each is None else node.each.var.text
         self.made.extend(
-            File(source=ElementSource(source, element), declarations=(member,)) for element, member in made
+            File(source=ElementSource(source, element, var), declarations=(member,)) for element, member in made
         )
 
     def _lose(self, node: Achievement | Example) -> None:

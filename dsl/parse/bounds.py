@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 from typing import Literal as OneOf
 
+from dsl.parse.literals import Percent
 from dsl.parse.raw import RawEvent
 from dsl.parse.reading import READING, error, slip
 from dsl.syntax import Cmp, Duration, Literal, Name
@@ -37,7 +38,11 @@ def _bound(bound: Bound, op: OneOf[">=", ">", "<=", "<"] | None, args: Arguments
         READING.get().open_names = True
         return Cmp(op=op, bound=0, kind="all", span=bound.span)
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
-        hint = _of_a_duration(args, value) if isinstance(value, Duration) else None
+        hint = _of_a_duration(args, value, op or bound.op) if isinstance(value, Duration) else None
+        if isinstance(value, Percent):
+            from dsl.parse.aliases import NO_AVERAGE  # noqa: PLC0415 - for faulty calls alone
+
+            hint = NO_AVERAGE
         if isinstance(value, Name):
             hint = "the one word that can stand here is `all`: every value of the list in the filter"
         if args is None:
@@ -48,17 +53,23 @@ def _bound(bound: Bound, op: OneOf[">=", ">", "<=", "<"] | None, args: Arguments
     return None if op is None else Cmp(op=op, bound=value.value, span=bound.span)
 
 
-def _of_a_duration(args: Arguments | None, value: Duration) -> str:
+def _of_a_duration(args: Arguments | None, value: Duration, op: str) -> str:
     """Return what a bound such as `24h` may mean: a span, or so many of the unit that a field counts."""
     field = None if args is None else args.named.get("of")
     if args is None or field is None or not isinstance(field.value, RawEvent):
         return f"for a span of time write within={value.text}"
     name = field.value.name.text
-    units = (("sec", SECOND), ("min", MINUTE), ("hour", HOUR), ("hr", HOUR), ("day", DAY))
-    unit = next((length for word, length in units if word in name), None)
-    if unit is None or value.us % unit:
+    number = number_for(name, value)
+    if number is None:
         return f"a bound is a number, in the unit of `{name}`"
-    return f"a bound is a number, in the unit of `{name}`: write {args.shape.bound} {value.us // unit}"
+    return f"a bound is a number, in the unit of `{name}`: write {op} {number}"
+
+
+def number_for(field: str, value: Duration) -> int | None:
+    """Return a length as the number that a field counts, as far as its name says in which unit."""
+    units = (("sec", SECOND), ("min", MINUTE), ("hour", HOUR), ("hr", HOUR), ("day", DAY))
+    unit = next((length for word, length in units if word in field), None)
+    return None if unit is None or value.us % unit else value.us // unit
 
 
 def free_bound(bound: Bound) -> Cmp | None:

@@ -185,6 +185,8 @@ def as_test(value: Value) -> Test:
     if isinstance(term.node, Name):
         return Test(1, Truth(left=_ref(term.node), span=term.span), term.span)
     hint = "compare it with something: length(title) > 20"
+    if isinstance(term.node, Literal):
+        hint = 'for one of several values write: country in ["de", "at"]'
     error("ACH303", term.span, "this is a value, and not true or false", hint)
     return Test(1, Truth(left=Ref(name="", span=term.span), span=term.span), term.span)
 
@@ -264,12 +266,17 @@ def _ref(name: Name) -> Ref:
         READING.get().open_names |= name.text in (AT, ACTOR)
         return Ref(name=name.text, builtin=name.text == ACTOR, span=name.span)
     if name.text not in ZONED or "$" in name.text:
+        first, _, part = name.text.rpartition(".")
         guess = nearest(name.text, ZONED)
-        hint = (
-            f"did you mean `{guess}`?"
-            if guess
-            else "fields have no dots; of the event's own time there are " + (", ".join(ZONED))
-        )
+        hint = "fields have no dots; of the event's own time there are " + (", ".join(ZONED))
+        if first == AT and part in ("time", "clock", "time_of_day"):
+            hint = "the hour of an event is `at.hour`: write at.hour < 6"
+        elif first != AT and f"{AT}.{part}" in ZONED:
+            hint = f"only the event's own time has parts: {AT}.{part}"
+        elif first not in ("", AT):
+            hint = f"fields have no dots: write {part}"
+        elif guess:
+            hint = f"did you mean `{guess}`?"
         error("ACH123", name.span, f"`{name.text}` is neither a field nor a built-in", hint)
     return Ref(name=name.text, builtin=True, span=name.span)
 
