@@ -245,7 +245,7 @@ def _search(text: str, fields: frozenset[str]) -> Said:
         elif value and (is_foreign or field[1] in found):
             found[_THEIR_NAMES.get(field[1], field[1])].add(_unescaped(value))
     for several in _lists(fields).finditer(text) if fields else ():
-        found[USER].update(map(_unescaped, filter(None, _QUOTED.findall(several[1]))))
+        found[USER].update(_unescaped(one[1]) for one in _QUOTED.finditer(several[1]) if one[1])
     tenant = _one_of(found[TENANT]) if found[TENANT] else UNKNOWN
     return Said(frozenset((tenant, user) for user in found[USER]), frozenset(found[TYPE]))
 
