@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from dsl.parse.reading import Reading
 
-_BEFORE: Final = 80
+_BEFORE: Final = 240
 _AFTER: Final = 40
 _SPACE: Final = re.compile(r"\s+")
 
@@ -38,6 +38,29 @@ _SLIPS: Final = tuple(
     for pattern, hint in (
         (r"\bactive »(?:until|till|before|to|through|by|ends?) ?(\d[\dT:.Z+-]*)", r"write: active .. \1"),
         (r"\bactive »(?:from|since|after|on|starts?) ?(\d[\dT:.Z+-]*)", r"write: active \1 .."),
+        (r"\bdefault »", "a field has no default: mark it with `?` where it may be missing"),
+        (r"\bonce per \w+(?: ?, ?\w+)* within »(\d+) ?([smhdw])", r"write a duration as one word: within \1\2"),
+        (r"^\{\|.*[{,] ?(\w+) ?»\? ?:", r"`?` follows the type: \1: string?"),
+        (r"\bachievement \w+ for »(\w+) in\b", r"write: for each \1 in"),
+        (r"\bfor each \w+ ?»,", "a family goes over one list: write out the combinations as elements"),
+        (r"\bfor each \w+ in »\d", "write the elements of the list: [1, 2, 3]"),
+        (
+            r"^\{\|.*\bfor each »\w",
+            "`for each` stands before the brace: achievement pets for each color in colors { ... }",
+        ),
+        (r"[<>]=? ?»\$", "a bound is a number; several bounds are tiers: tier bronze >= 10 {} tier silver >= 20 {}"),
+        (r"\bachievement (\w+) »v(\d+)\b", r"write: achievement \1 version \2 from 2026-05-01T00:00:00Z"),
+        (r"\bachievement (\w+) »(?!for\b|version\b)(\w+) ?\{", r"a name is one word: \1_\2"),
+        (r"\bversion (\d+) »(?:since|at|on|starting|after)\b", r"write: version \1 from 2026-05-01T00:00:00Z"),
+        (
+            r"^\{\|.*»version\b",
+            "`version` stands before the brace: achievement first version 2 from 2026-05-01T00:00:00Z",
+        ),
+        (r"\bachievement »(\d+)_?(\w+)", r"a name starts with a letter: \2_\1"),
+        (r"\} ?»[*x×] ?(\d+)", r"write: times \1 every 1h"),
+        (r"\bprogress »", "progress is the current value and the target: progress 5/10"),
+        (r"\bexample »[a-z]", 'an example has a title in quotes: example "ten lessons" { ... }'),
+        (r"\blist \w+ ?= ?»", 'write: list base_pets = ["wolf", "tiger"]'),
         (r"^\{\|.*\)\s*»(and|or|\|\||&&|\||&)", "combine conditions with all(..., ...) or any(..., ...)"),
         (r"\)\s*»(?:>=|>) ?\[", "several bounds are tiers: tier bronze >= 10 {} tier silver >= 20 {}"),
         (r"^\[\|.*, ?\[ ?»\d", "several bounds are tiers: tier bronze >= 10 {} tier silver >= 20 {}"),
@@ -219,6 +242,8 @@ _SLIPS: Final = tuple(
             r"\brepeat every \w+ »(?:at|from|on|starting|between|in)\b",
             "units are those of the calendar: a day begins at midnight by its `tz=`, a week on Monday",
         ),
+        (r"^\{\|.*[{,] ?(\"?\w+\"?) »=", r"write \1: ..."),
+        (r"^\{\|.*: ?»([a-z_]\w*) ?[,}]", r'write strings in quotes: "\1"'),
         (r"\bactive [\dTtZz:.+-]+ »", "write a span as FROM .. TO"),
         (
             r"^\{\|.*\bevent [\w.]+ \{.*\b(optional|nullable|null) ?»",
