@@ -13,7 +13,7 @@ test *args: setup
     .venv/bin/pytest -n 2 --dist worksteal -m "not (faults or operate or planted or soak)" {{ args }}
 
 # Set up what a platform team does around a worker, and try it: identities, roles, poolers, alerts, upgrades, packages
-operate *args: setup (setup "requirements-audit.lock" ".venv-audit")
+operate *args: setup (setup "requirements-audit.lock" ".venv-audit") (setup "requirements-site.lock" ".venv-site")
     .venv/bin/pytest -n 2 --dist worksteal -m operate {{ args }}
 
 # Plant bugs in copies of the source, one at a time, and see that the tests find each; writes docs/planted-bugs.md
@@ -48,7 +48,7 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_CHANGED    users while rules change under live traffic  3,000 / 50,000
 #   ACH_FAULTS_SEEDS      seeds of crashes at every point    1 / 3
 #   ACH_FAULTS_SHARE      of the crash points beyond one of a kind   0 / 1
-#   ACH_FAULTS_CHAINS     chains of changes                500 / 10,000
+#   ACH_FAULTS_CHAINS     chains of changes                320 / 10,000
 #   ACH_FAULTS_CHAINS_KILLED  the same beside workers that are killed   20 / 1,000
 #   ACH_FAULTS_NOTIFY     notifiers or receivers of webhooks killed  20 / 1,000
 #   ACH_FAULTS_INGEST     ach ingest, nats-server or sender killed  20 / 1,000
@@ -110,9 +110,13 @@ curves *args: (setup "requirements-bench.lock" ".venv-bench")
 browser *args: (setup "requirements-browser.lock" ".venv-browser")
     .venv-browser/bin/pytest -n 0 tests/browser {{ args }}
 
-# Make docs/console.png: a page of the console with recorded streams in it, in Debian's chromium
+# Make docs/pictures/console-*.png: a page of the console with recorded streams in it, light and dark, in Debian's chromium
 picture: (setup "requirements-browser.lock" ".venv-browser")
-    .venv-browser/bin/python -m tests.browser.picture docs/console.png
+    .venv-browser/bin/python -m tests.browser.picture docs/pictures
+
+# Build the documents as a site with search: build/site/index.html
+site *args: setup (setup "requirements-site.lock" ".venv-site")
+    .venv/bin/python -m release.site {{ args }}
 
 # Measure live streams and users' answers of `ach serve`
 live *args: setup
@@ -369,6 +373,9 @@ lock:
     # What judges the files of deploy/, the bills of materials and the lock files.
     echo hatchling | resolve --upgrade --extra fast --extra audit --constraints requirements.lock \
         --output-file requirements-audit.lock pyproject.toml -
+    # What builds the documents' site: `just site`.
+    echo hatchling | resolve --upgrade --extra site --constraints requirements.lock \
+        --output-file requirements-site.lock pyproject.toml -
     # What `just bench` compares with.
     echo hatchling | resolve --upgrade --extra bench --constraints requirements.lock \
         --output-file requirements-bench.lock pyproject.toml -

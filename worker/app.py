@@ -355,7 +355,9 @@ class Worker:
 
         self._busy_since[writer] = monotonic()
         try:
-            for part in piece.batch.pieces(MAX_EVENTS):
+            # What was not split is the work of all writers.
+            share = len(self._writers) if piece.batch is whole.batch else 1
+            for part in piece.batch.pieces(share * MAX_EVENTS):
                 whole.letters.extend(await pipeline.commit(part, waiting=waiting))
         except StoppedError:
             whole.stopped = True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -47,6 +49,9 @@ PROGRESS: Final = {"emit", "rebuild", "replay", "notify replay"}
 """They draw their progress on a terminal."""
 
 
+PAGE: Final = Path(__file__).parents[2] / "docs" / "commands.md"
+
+
 def name_of(one: Named) -> str:
     return " ".join(one.words)
 
@@ -54,6 +59,12 @@ def name_of(one: Named) -> str:
 def is_run(one: Named) -> bool:
     """Return whether it does something by itself, which most groups do not."""
     return not isinstance(one.command, click.Group) or one.command.invoke_without_command
+
+
+def test_the_page_of_commands_has_each_of_them() -> None:
+    rows = re.findall(r"^\| (`ach .+?) \| (.+?) \| (.+?) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    shown = {name for row in rows for name in re.findall(r"`ach ([a-z]+)", row[0])}
+    assert shown == {one.words[0] for one in ALL if one.words}
 
 
 @pytest.mark.parametrize("one", ALL, ids=name_of)

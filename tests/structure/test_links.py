@@ -10,6 +10,7 @@ ROOMS = ("docs", "editors", "fixtures")
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})[^\n]*\n.*?^\1\2`* *$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
 LINK = re.compile(r"\]\(<?([^()<>\s]+)>?(?:\s+\"[^\"]*\")?\)")
+SHOWN = re.compile(r"<(?:img|source)\b[^>]*\s(?:src|srcset)=\"([^\"]+)\"")
 EXPLICIT = re.compile(r"<a (?:id|name)=\"([^\"]+)\"")
 HEADING = re.compile(r"^#{1,6} +(.+?) *#* *$", re.MULTILINE)
 ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -28,7 +29,11 @@ def test_anchors_are_spelt_as_hosts_of_repositories_spell_them() -> None:
 
 
 def test_a_link_in_code_is_no_link() -> None:
-    assert links("[a](b.md#c) `[d](e)`\n```\n[f](g)\n```\n![h](i.png)\n") == ["b.md#c", "i.png"]
+    assert links('[a](b.md#c) `[d](e)`\n```\n[f](g)\n```\n![h](i.png)\n<img alt="j" src="k.png">\n') == [
+        "b.md#c",
+        "i.png",
+        "k.png",
+    ]
 
 
 def documents() -> list[Path]:
@@ -55,7 +60,8 @@ def broken(page: Path) -> list[str]:
 
 
 def links(text: str) -> list[str]:
-    return LINK.findall(CODE.sub("", FENCE.sub("", text)))
+    prose = CODE.sub("", FENCE.sub("", text))
+    return LINK.findall(prose) + SHOWN.findall(prose)
 
 
 @cache

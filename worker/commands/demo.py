@@ -23,7 +23,7 @@ from worker.broker.outgoing import outgoing
 from worker.broker.publish import Publisher
 from worker.broker.streams import open_broker
 from worker.commands.options import PATHS
-from worker.commands.pages import exports, show_pages
+from worker.commands.pages import exports, path_lines, show_pages
 from worker.commands.servers import CommandError, command_errors, on_private_servers
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.minutes import LATENCY_BUCKETS
@@ -55,8 +55,7 @@ LOOK_SECONDS: Final = 0.2
 PACE: Final = 1000
 """Events a second of the first history: latency under a load that a worker can bear, not of a queue."""
 TICK_SECONDS: Final = 0.01
-NEXT: Final = """
-next:
+NEXT: Final = """\
   ach demo --keep      the same, then console and API in a browser: who earned what, when and why
   ach init lessons     first rules of your own, with an example, and events to send
   docs/tutorial.md     from there to an unlock in the console, in ten minutes"""
@@ -99,7 +98,7 @@ async def _demo(folder: Path, *, keep: bool) -> bool:
             if keep:
                 await _look_around(box, stop)
     if not keep:
-        screen.out().print(NEXT)
+        screen.out().print("\n".join(("\nnext:", *(f"  {line}" for line in path_lines()), NEXT)))
     return good
 
 

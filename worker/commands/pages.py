@@ -51,10 +51,14 @@ class Console(NamedTuple):
 def exports(settings: Settings, database_url: str | None = None) -> str:
     """Return lines for another shell: where the servers are, and where `ach` is if the shell would not find it."""
     lines = [f"export NATS_URL={settings.nats_url}", f'export DATABASE_URL="{database_url or settings.database_url}"']
+    return "".join(f"  {line}\n" for line in (*lines, *path_lines()))
+
+
+def path_lines() -> list[str]:
+    """Return the line for a shell that would not find `ach`, which is none where it does."""
     program = Path(sys.argv[0]).absolute()
-    if program.name == "ach" and shutil.which("ach") is None:
-        lines.append(f'export PATH="{program.parent}:$PATH"')
-    return "".join(f"  {line}\n" for line in lines)
+    found = program.name != "ach" or shutil.which("ach") is not None
+    return [] if found else [f'export PATH="{program.parent}:$PATH"']
 
 
 async def show_pages(settings: Settings, *, person: str, stop: anyio.Event) -> None:

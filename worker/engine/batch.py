@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import chain, repeat
+from itertools import chain, compress, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -123,6 +123,27 @@ class Group(msgspec.Struct, frozen=True, gc=False):
         named = [user for views in self.views for user, _, _ in views]
         return (*self.audience.members, *named) if named else self.audience.members
 
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """The place of each event in the stream: sequence of the message, and index in an array."""
+        return [*zip([message.seq for message in self.messages], self.elements, strict=True)]
+
+    def between(self, first: tuple[int, int], last: tuple[int, int]) -> Group | None:
+        """Return the events with a place in a range, both ends included; None where there are none."""
+        chosen = [first <= place <= last for place in self.places]
+        if all(chosen):
+            return self
+        if not any(chosen):
+            return None
+        return Group(
+            self.audience,
+            [*compress(self.events, chosen)],
+            [*compress(self.rows, chosen)],
+            [*compress(self.messages, chosen)],
+            [*compress(self.elements, chosen)],
+            [*compress(self.views, chosen)],
+        )
+
     def add(self, message: Message, element: int, event: Event, row: str) -> None:
         """Add an event of the same audience."""
         self.events.append(event)
@@ -172,10 +193,16 @@ class Batch(msgspec.Struct, frozen=True):
         if self.size <= size:
             yield self
             return
-        items = self.items
-        for at in range(0, len(items), size):
-            letters = self.letters if at == 0 else ()
-            yield msgspec.structs.replace(self, groups=grouped(items[at : at + size]), letters=letters)
+        places = sorted(chain.from_iterable([group.places for group in self.groups]))
+        once = len(set(places)) == len(places)
+        items = [] if once else self.items
+        for at in range(0, len(places), size):
+            if once:
+                first, last = places[at], places[min(at + size, len(places)) - 1]
+                groups = tuple([part for group in self.groups if (part := group.between(first, last)) is not None])
+            else:  # a message that was delivered twice
+                groups = grouped(items[at : at + size])
+            yield msgspec.structs.replace(self, groups=groups, letters=self.letters if at == 0 else ())
 
     def split(self, writers: int) -> dict[int, Batch]:
         """Return the batch by writers, those that have something to do: a user always goes to the same writer.

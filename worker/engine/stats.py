@@ -154,7 +154,11 @@ class Stats:
         for decision in decisions:
             if decision.kind == "granted":
                 granted[decision.subject].append(decision)
+        earning = {decision.grant.event_id for own in granted.values() for decision in own}
         for group in groups:
+            # Events that name more users have many members, and most groups earn none of them anything.
+            if group.views and earning.isdisjoint([event.id for event in group.events]):
+                continue
             for subject in dict.fromkeys(group.members):
                 if subject in granted:
                     self._time_grants_of(group, granted[subject])

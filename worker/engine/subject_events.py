@@ -5,18 +5,21 @@ Measured and tried: docs/decisions/0008-hot-path/shared-texts.md.
 
 from __future__ import annotations
 
-from operator import eq, lt
-from typing import TYPE_CHECKING
+from itertools import chain, repeat
+from operator import eq, itemgetter, lt
+from typing import TYPE_CHECKING, Final
 
 from dsl.outcome import canonical_order
 from dsl.roles import seen_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dsl.event import Event
     from dsl.outcome import Subject
-    from worker.engine.batch import Group, Item
+    from worker.engine.batch import Audience, Group, Item, Views
+
+_PLACE: Final = itemgetter(0, 1)
 
 
 class SubjectEvents:
@@ -61,53 +64,65 @@ class SubjectEvents:
         return distinct
 
 
-def events_of_users(groups: Iterable[Group]) -> dict[Subject, SubjectEvents]:
+def events_of_users(groups: Sequence[Group]) -> dict[Subject, SubjectEvents]:
     """Return the events of each user, group after group; those of shared events are of no use but to know the user.
 
-    Users that an event names beside the one who did it have it too, as it is in their history.
+    Users that an event names beside the one who did it have it too, as it is in their history; then all events are
+    gone through in the order of the stream. Group after group, a user who is named would get them actor by actor, and
+    most would seem late.
     """
+    if any(group.views for group in groups):
+        return _in_order_of_stream(groups)
     found: dict[Subject, SubjectEvents] = {}
-    own: dict[Subject, SubjectEvents] = {}
     for group in groups:
-        if group.views:
-            _add_viewed(found, own, group)
-            continue
-        user, subjects, events = group.audience.user, group.audience.subjects, group.events
-        shared = len(subjects) > 1 or (len(subjects) == 1 and subjects[0] is not user and subjects[0] != user)
-        heard = events if subjects else []
+        user, events = group.audience.user, group.events
+        shared, heard = _is_shared(group.audience), events if group.audience.subjects else []
         before = found.get(user)
         if before is None:
             found[user] = SubjectEvents(events, heard, shared=shared)
         else:
-            own.pop(user, None)
             found[user] = SubjectEvents(
                 [*before.events, *events], [*before.heard, *heard], shared=shared or before.shared
             )
     return found
 
 
-def _add_viewed(found: dict[Subject, SubjectEvents], own: dict[Subject, SubjectEvents], group: Group) -> None:
-    """Add the events of a group to all users that they name, each as it is in the history of the user.
+def _is_shared(audience: Audience) -> bool:
+    user, subjects = audience.user, audience.subjects
+    return len(subjects) > 1 or (len(subjects) == 1 and subjects[0] is not user and subjects[0] != user)
 
-    `own` are those whose lists were made here: the others are the batch's, and stay as they are.
-    """
-    shared = bool(group.audience.subjects)
-    for event, views in zip(group.events, group.views, strict=True):
+
+def _in_order_of_stream(groups: Sequence[Group]) -> dict[Subject, SubjectEvents]:
+    found: dict[Subject, SubjectEvents] = {}
+    for _, _, event, views, shared in sorted(chain.from_iterable(map(_entries, groups)), key=_PLACE):
         kind = event.type
         for user, view, heard in views:
-            mine = own.get(user)
-            if mine is None:
-                before = found.get(user)
-                mine = SubjectEvents([], [], shared=shared)
-                if before is not None:
-                    mine = SubjectEvents([*before.events], [*before.heard], shared=before.shared)
-                own[user] = found[user] = mine
-            if shared:
-                mine.shared = True
+            own = found.get(user)
+            if own is None:
+                events: list[Event] = []
+                own = found[user] = SubjectEvents(events, events, shared=shared)
+            elif shared:
+                own.shared = True
             seen = event if view == kind else seen_as(event, view)
-            mine.events.append(seen)
-            if heard:
-                mine.heard.append(seen)
+            # One list, as long as all of them are heard.
+            if not heard and own.heard is own.events:
+                own.heard = [*own.events]
+            elif heard and own.heard is not own.events:
+                own.heard.append(seen)
+            own.events.append(seen)
+    return found
+
+
+def _entries(group: Group) -> Iterator[tuple[int, int, Event, Views, bool]]:
+    """Return the events of a group, each behind its place in the stream, with its views and whether it is shared."""
+    audience = group.audience
+    seqs = [message.seq for message in group.messages]
+    if group.views:
+        return zip(seqs, group.elements, group.events, group.views, repeat(bool(audience.subjects)))
+    kinds = {event.type for event in group.events}
+    views = {kind: ((audience.user, kind, bool(audience.subjects)),) for kind in kinds}
+    own = [views[event.type] for event in group.events]
+    return zip(seqs, group.elements, group.events, own, repeat(_is_shared(audience)))
 
 
 def events_of_subjects(items: Iterable[Item]) -> dict[Subject, SubjectEvents]:

@@ -11,6 +11,22 @@ PROTOCOL: Final = "faults/test_protocol.py"
 
 BUGS: Final[tuple[Bug, ...]] = (
     Bug(
+        "named_users_actor_by_actor",
+        "events of a batch reach the users that they name in the order of the stream",
+        at="_in_order_of_stream",
+        old="sorted(chain.from_iterable(map(_entries, groups)), key=_PLACE)",
+        new="chain.from_iterable(map(_entries, groups))",
+        tests=("worker/engine/test_batch.py::test_users_that_events_name_have_them_in_the_order_of_the_stream",),
+    ),
+    Bug(
+        "a_piece_with_a_message_twice_stays_whole",
+        "a batch that cannot be committed is taken apart, down to one event",
+        at="Batch.pieces",
+        old="once = len(set(places)) == len(places)",
+        new="once = True",
+        tests=("worker/engine/test_batch.py::test_pieces_of_a_message_that_came_twice_become_smaller",),
+    ),
+    Bug(
         "express_without_generations",
         "one statement does nothing where a partition has moved",
         at="sql:held_and_recorded",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.commands.pages import exports
+from worker.commands.pages import exports, path_lines
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def test_another_shell_finds_ach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert lines.startswith(SERVERS)
     ran = subprocess.run(["/bin/sh", "-c", f"{lines}\nach"], capture_output=True, text=True, check=True)
     assert ran.stdout == "found\n"
+    assert [f"  {line}\n" for line in path_lines()] == [lines.removeprefix(SERVERS)]
 
 
 def test_a_shell_that_finds_ach_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +43,4 @@ def test_a_shell_that_finds_ach_is_left_alone(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(sys, "argv", [str(program)])
     monkeypatch.setenv("PATH", str(tmp_path))
     assert exports(SETTINGS) == SERVERS
+    assert path_lines() == []

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsl.compile import USER
 from dsl.ruleset import build
 from worker.broker.deliveries import parse_deliveries, parse_delivery
 from worker.contract.message import Message
@@ -15,6 +16,7 @@ from worker.contract.reasons import Reason
 from worker.engine.batch import Batch, terminations
 from worker.engine.decoding import decode, decoded_again
 from worker.engine.rule_set import Deployed
+from worker.engine.subject_events import events_of_users
 
 RULES = b"""
 event a.done { team: string? }
@@ -101,6 +103,49 @@ def test_pieces_hold_everything_once() -> None:
     # Under other rules a piece is still that piece.
     assert [len(decoded_again(piece, DEPLOYED).items) for piece in pieces] == [3, 3, 3, 1]
     assert sum(len(decoded_again(piece, DEPLOYED).letters) for piece in pieces) == 1
+
+
+def test_pieces_of_a_message_that_came_twice_become_smaller() -> None:
+    twice = [message(1, [event(1), event(2)]), message(2, event(3)), message(1, [event(1), event(2)])]
+    one = decode(twice, DEPLOYED, now=NOW)
+    assert [[item.event.id for item in piece.items] for piece in one.pieces(2)] == [["e1", "e1"], ["e2", "e2"], ["e3"]]
+    same = next(iter(one.pieces(2)))
+    assert [piece.size for piece in same.pieces(1)] == [1, 1]
+
+
+ROLES = b"""
+event like { author: user }
+event share { author: user }
+event login {}
+achievement liked { title "Liked" when count(event=like as author, >= 1) }
+achievement active { title "Active" when any(count(event=login, >= 1), count(event=like, >= 1)) }
+"""
+
+
+def liked(number: int, actor: str, author: str, kind: str = "like") -> dict[str, Any]:
+    payload = {} if kind == "login" else {"author": author}
+    said = {"event_type": kind, "user_id": actor, "occurred_at": f"2026-01-01T00:{number:02d}:00Z"}
+    return event(number, **payload) | said
+
+
+def test_users_that_events_name_have_them_in_the_order_of_the_stream() -> None:
+    deployed = Deployed(1, build([("rules.ach", ROLES)]), since={}, prefix="events", skew=0)
+    kinds = ("like", "share", "login")
+    bodies = [liked(n, "abc"[n % 3], "abcd"[(n * 7) % 4], kinds[n % 5 % 3]) for n in range(40)]
+    one = decode([message(seq, body) for seq, body in enumerate(bodies, 1)], deployed, now=NOW)
+    found = events_of_users(one.groups)
+    for (_, _, user), own in found.items():
+        numbers = [int(event.id[1:]) for event in own.events]
+        named = [n for n, said in enumerate(bodies) if user in {said["user_id"], said["payload"].get("author")}]
+        assert numbers == named
+        assert [event for event in own.events if event.type in deployed.program.scopes[USER].types] == own.heard
+        assert own.put_in_order((0, ""))
+        assert own.behind == 0
+    # A piece has what its events are to each user, too.
+    pieces = list(one.pieces(7))
+    assert [piece.size for piece in pieces] == [7, 7, 7, 7, 7, 5]
+    of_pieces = [item for piece in pieces for item in piece.items]
+    assert [(item.event, item.audience.views) for item in of_pieces] == [(i.event, i.audience.views) for i in one.items]
 
 
 @pytest.mark.parametrize(
