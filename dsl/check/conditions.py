@@ -230,6 +230,8 @@ class Conditions:
         if name.text in set(Unit):
             return Unit(name.text)
         hint = self.report.guess(name.text, tuple(Unit)) or f"units are {', '.join(Unit)}"
+        if name.text in ("weekday", "weekdays", "workday", "workdays", "weekend"):
+            hint = "count the days of each week: streak(per=week, count(event=..., distinct=at.date, >= 5), >= 4)"
         if "by" in (taken("count") or ()) and any(name.text in schema.fields for schema in self.names.events.values()):
             hint = f"`per=` takes a calendar unit; for each value of a field write by={name.text}"
         self.report.error("ACH206", name.span, f"there is no calendar unit `{name.text}`", hint)

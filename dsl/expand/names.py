@@ -19,6 +19,7 @@ from dsl.syntax import (
     And,
     Arithmetic,
     Call,
+    Cmp,
     Compare,
     Contains,
     Count,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from dsl.expand.lists import Lists
     from dsl.expand.reported import Reported
     from dsl.source import Source
-    from dsl.syntax import Cmp, Condition, Expression, File, Predicate
+    from dsl.syntax import Condition, Expression, File, Predicate
 
     Fields = Mapping[str, set[str]]
 
@@ -105,7 +106,13 @@ class _Names:
         fields = {name: (part, self._walk(part)) for name in value.__struct_fields__ if (part := getattr(value, name))}
         changed = {name: after for name, (before, after) in fields.items() if after is not before}
         node = replace(value, **changed) if changed else value
-        return self._counted(node) if isinstance(node, Count) and node.cmp.kind == "all" else node
+        cmp = getattr(node, "cmp", None)
+        if not isinstance(cmp, Cmp) or cmp.kind != "all":
+            return node
+        if not isinstance(node, Count):
+            self._refuse(cmp, "`>= all` is a bound of a count of different values alone")
+            return replace(node, cmp=replace(cmp, bound=1, kind=""))
+        return self._counted(node)
 
     def _counted(self, node: Count) -> Count:
         """Return a count with the length of its list for a bound."""

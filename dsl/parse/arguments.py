@@ -190,7 +190,7 @@ def _sort_bound(args: Arguments, bound: Bound) -> None:
     if not args.shape.bound:
         args.wrong("ACH110", bound.span, f"`{args.operator}` takes no bound", _NO_BOUND.get(args.operator))
     elif args.bound is not None:
-        error("ACH111", bound.span, "the bound is given twice; an operator takes one")
+        args.wrong("ACH111", bound.span, "the bound is given twice; an operator takes one", args.meant(bound.span))
     else:
         args.bound = bound
 

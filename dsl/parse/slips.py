@@ -61,6 +61,21 @@ _SLIPS: Final = tuple(
         (r"\bprogress »", "progress is the current value and the target: progress 5/10"),
         (r"\bexample »[a-z]", 'an example has a title in quotes: example "ten lessons" { ... }'),
         (r"\blist \w+ ?= ?»", 'write: list base_pets = ["wolf", "tiger"]'),
+        (
+            r"\bwhere\b.*?(-?[\w.]+) ?(<=?|>=?) ?([a-z][\w.]*) ?»(<=?|>=?) ?(-?[\w.]+)",
+            r"write two comparisons: \1 \2 \3 and \3 \4 \5",
+        ),
+        (
+            r"([\w.]+) ?[<>=!]=? ?[\w.\"]+ (and|or) »([<>=!]=?) ?([\w.\"]+)",
+            r"name the field again: \2 \1 \3 \4",
+        ),
+        (r"\bevent ?= ?([\w.]+) »(?:or|and|\||/) ?([\w.]*)", r"write several events in brackets: event=[\1, \2]"),
+        (r"\bevent ?= ?[\w.]+»\.\*", "an event has one name; a list takes several: event=[post.liked, post.shared]"),
+        (r"\b(event|of|per|by|within|distinct|unless|tz|min|grace) ?(?:== ?»|»:|:=? ?»)", r"write \1=..."),
+        (
+            r"\b(count|sum|max|min|streak|sequence|all|any|at_least|unlocked) »(?![({\s])",
+            r"write the arguments in parentheses: \1(...)",
+        ),
         (r"^\{\|.*\)\s*»(and|or|\|\||&&|\||&)", "combine conditions with all(..., ...) or any(..., ...)"),
         (r"\)\s*»(?:>=|>) ?\[", "several bounds are tiers: tier bronze >= 10 {} tier silver >= 20 {}"),
         (r"^\[\|.*, ?\[ ?»\d", "several bounds are tiers: tier bronze >= 10 {} tier silver >= 20 {}"),
@@ -164,7 +179,7 @@ _SLIPS: Final = tuple(
         ),
         (
             r"([\w.]+) ?[!=]=? ?»\[",
-            r"a list is not compared: write size(\1) = 0 if it must be empty, \1 in [1, 2] for one of several values",
+            r'a list is not compared: size(\1) = 0 asks if it is empty, \1 in ["a", "b"] for one of several values',
         ),
         (
             r"\bgrace ?= ?\d+ »(?:per|a|an|each|every|in)\b",

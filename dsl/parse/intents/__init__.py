@@ -14,7 +14,17 @@ from dsl.parse.intents.arguments import at_least, bare_field, commas, copies, fi
 from dsl.parse.intents.behind import behind
 from dsl.parse.intents.clauses import clause_hint
 from dsl.parse.intents.never import never
-from dsl.parse.intents.places import beside, every, field_of_event, in_a_row, in_distinct, loose, no_unit
+from dsl.parse.intents.places import (
+    beside,
+    bound_in_words,
+    every,
+    field_of_event,
+    in_a_row,
+    in_distinct,
+    loose,
+    no_unit,
+    several,
+)
 from dsl.parse.intents.steps import sequence
 from dsl.parse.intents.streaks import streak, week
 
@@ -34,7 +44,21 @@ _OUTER: Final = 3
 """Calls around a place that are looked at."""
 
 _OF_AN_EVENT: Final = (
-    *(unless, copies, in_a_row, beside, in_distinct, every, field_of_event, commas, bare_field, week, never),
+    *(
+        unless,
+        copies,
+        bound_in_words,
+        in_a_row,
+        several,
+        beside,
+        in_distinct,
+        every,
+        field_of_event,
+        commas,
+        bare_field,
+        week,
+        never,
+    ),
     *(other_names, named_bound, filters),
 )
 _INTENTS: Final = {

@@ -91,6 +91,41 @@ def field_of_event(_text: str, call: Call, _taken: Taken) -> Meant | None:
     return None
 
 
+def bound_in_words(_text: str, call: Call, _taken: Taken) -> Meant | None:
+    """`at least 10`, `>= 10 times`, `>= 10 in 7d` and `>= 1,000`: a bound is a comparison and a number."""
+    changed: list[str] = []
+    for each in given(call):
+        words = re.fullmatch(r"(at least|at_least|minimum|min|more than|over|above)\s+(\d[\d_]*)(?:\s+\w+)?", each)
+        much = re.fullmatch(r"(>=?|==?)\s*(\d[\d_]*)\s*(?:times|events|x|items|pcs)", each)
+        span = re.fullmatch(r"(>=?)\s*(\d[\d_]*)\s+(?:in|during|over|inside|per)\s+(\d+[smhdw])", each)
+        if words is not None:
+            changed.append(f"{'>' if words[1] in ('more than', 'over', 'above') else '>='} {words[2]}")
+        elif much is not None:
+            changed.append(f"{'>' if much[1] == '>' else '>='} {much[2]}")
+        elif span is not None:
+            changed += [f"{span[1]} {span[2]}", f"within={span[3]}"]
+        elif re.fullmatch(r"\d{3}", each) and changed and re.fullmatch(r"[<>]=? ?\d{1,3}(?:_\d{3})*", changed[-1]):
+            changed[-1] += f"_{each}"
+        else:
+            changed.append(each)
+    if changed == given(call):
+        return None
+    return Meant("a bound is a comparison and a number", written(call.name, changed), call)
+
+
+def several(_text: str, call: Call, _taken: Taken) -> Meant | None:
+    """`count(event=a.b, c.d, >= 3)`: several events stand in brackets."""
+    arguments = given(call)
+    first = next((each for each in arguments if re.fullmatch(r"event\s*=\s*[a-z]\w*(?:\.\w+)*", each)), None)
+    others = [each for each in arguments if re.fullmatch(r"[a-z]\w*(?:\.\w+)+", each)]
+    if first is None or not others:
+        return None
+    events = [first.partition("=")[2].strip(), *others]
+    rest = [each for each in arguments if each is not first and each not in others]
+    text = written(call.name, [f"event=[{', '.join(events)}]", *rest])
+    return Meant("several events stand in brackets", text, call)
+
+
 def loose(_text: str, call: Call, _taken: Taken) -> Meant | None:
     """`any([C, C])` and `at_least(2 of C, C)`: conditions stand side by side."""
     changed: list[str] = []
