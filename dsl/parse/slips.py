@@ -257,7 +257,7 @@ _SLIPS: Final = tuple(
             r"\brepeat every \w+ »(?:at|from|on|starting|between|in)\b",
             "units are those of the calendar: a day begins at midnight by its `tz=`, a week on Monday",
         ),
-        (r"^\{\|.*[{,] ?(\"?\w+\"?) »=", r"write \1: ..."),
+        (r"^\{\|.*\bat \d[^{}]*\{(?:[^{}]*,)? ?(\"?\w+\"?) »=", r"write \1: ..."),
         (r"^\{\|.*: ?»([a-z_]\w*) ?[,}]", r'write strings in quotes: "\1"'),
         (r"\bactive [\dTtZz:.+-]+ »", "write a span as FROM .. TO"),
         (
