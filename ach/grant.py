@@ -118,7 +118,7 @@ def grant_of(catalogue: Catalogue, subject: Subject, earned: Earned) -> Grant:
         tenant_id=subject.tenant_id,
         scope=subject.scope,
         subject=subject.subject,
-        achievement=earned.achievement,
+        achievement=catalogue.rules.renames.now(earned.achievement),
         tier=earned.tier,
         occurrence=earned.occurrence,
         version=earned.version,

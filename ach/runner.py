@@ -20,7 +20,7 @@ from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
 from worker.pipeline.minute_book import minute_columns
 from worker.pipeline.pipeline import MAX_EVENTS, InForce, Pipeline
-from worker.pipeline.rules_in_force import RuleSetRow, load_deployed, prepare, since_of
+from worker.pipeline.rules_in_force import RuleSetRow, load_deployed, prepare, renamed_before, since_of
 from worker.store import (
     DatabaseUrlError,
     RefusedError,
@@ -163,13 +163,14 @@ class Function:
         async with self._store.transaction() as session:
             row = await session.row(RuleSetRow, "rules_in_force")
             since = await since_of(session)
+            renamed = await renamed_before(session)
         ruleset = self._rules.ready.ruleset
         if row is None or sorted(file.text for file in row.files()) != sorted(one.text for one in ruleset.sources):
             in_force = "none are" if row is None else f"rule set {row.epoch} is"
             raise DatabaseError(
                 f"the rules that were given are not those in force, {in_force}: give the files of `ach apply`, or none"
             )
-        return prepare(row.epoch, ruleset, since, self._settings, row.cause)
+        return prepare(row.epoch, ruleset, since, self._settings, row.cause, renamed)
 
     async def _write_counts(self) -> None:
         """Write what was counted by minute, for the console; where that fails, it waits for the next batch."""

@@ -123,7 +123,8 @@ class Session:
             clock=at,
         )
         answer = answer_of(catalogue, facts, Reader(tuple(languages), as_user=as_user), at)
-        return [progress_of(one, more.get((one.achievement, one.tier), 0)) for one in answer.standing.items]
+        first = catalogue.rules.renames.first
+        return [progress_of(one, more.get((first(one.achievement), one.tier), 0)) for one in answer.standing.items]
 
     def state(self) -> bytes:
         """Return all that the session remembers, for `Rules.user` and `Rules.subject` under the same rules.

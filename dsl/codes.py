@@ -50,6 +50,9 @@ NAMES: Final = {
     "ACH223": "A list declared twice",
     "ACH224": "Unknown list",
     "ACH225": "A name of both a list and a field",
+    "ACH231": "An old name that an achievement has",
+    "ACH232": "An old name given twice",
+    "ACH233": "Old names that differ between versions",
 }
 """Found while looking names up."""
 

@@ -12,7 +12,7 @@ from dsl.parse import parse
 from dsl.source import Source, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dsl.compile import Program
     from dsl.schema import Rules
@@ -31,6 +31,11 @@ class RuleSet(NamedTuple):
     problems: tuple[Diagnostic, ...]
     program: Program | None
     written_out: tuple[File, ...] = ()
+    renamed: Mapping[str, tuple[str, ...]] = {}
+    """Where achievements stand under their first names (dsl/renames.py): what each is called that has another name
+    now, and the names between, the latest first. It is empty as long as they stand under the names they have."""
+    written: Rules | None = None
+    """The rules under the names that achievements have now, where `rules` has them under others."""
 
     @property
     def errors(self) -> int:

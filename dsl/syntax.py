@@ -465,6 +465,8 @@ class Achievement(Node, frozen=True):
     scope: Scope | None = None
     family: Name | None = None
     settle: Duration | None = None
+    renamed: tuple[Name, ...] = ()
+    """What it was called before, the latest name first; under the last one it was deployed for the first time."""
     order: tuple[str, ...] = ()
     rungs: tuple[Rung, ...] = ()
     each: ForEach | None = None

@@ -14,6 +14,7 @@ from dsl.check.examples import Examples
 from dsl.check.names import gather
 from dsl.check.possible import check_possible, check_spans
 from dsl.check.problems import Problems
+from dsl.check.renames import check_renames
 from dsl.check.versions import check_links, check_versions
 from dsl.check.waiting import check_waiting
 from dsl.expand import expand, settled
@@ -42,6 +43,7 @@ def check(files: Sequence[File], expanded: Expanded | None = None) -> tuple[Rule
     expanded = expand(files) if expanded is None else expanded
     problems.take(expanded.problems)
     names = gather(files, expanded, problems)
+    check_renames(names, problems)
     patterns = Patterns(names.events, names.traits, ledger=True)
     named = {
         name: [_achievement(each, names, patterns, problems) for each in versions]

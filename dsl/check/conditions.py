@@ -334,7 +334,10 @@ class Conditions:
         name = achievement.text
         if name in self.names.lost_achievements or name.startswith(self.names.lost_families):
             return
-        if name not in self.names.achievements:
+        if name not in self.names.achievements and (now := self.names.renamed.get(name)) is not None:
+            message = f"`{name}` is called `{now}` now"
+            self.report.error("ACH204", achievement.span, message, f"did you mean `{now}`?")
+        elif name not in self.names.achievements:
             self.report.unknown("ACH204", "achievement", name, achievement.span, self.names.achievements)
         elif tier is not None and tier.text not in self.names.tiers[name]:
             tiers = self.names.tiers[name]

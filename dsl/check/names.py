@@ -78,6 +78,8 @@ class Names:
         """By event type, and by type and role: `role.granted as member`."""
         self.achievements: dict[str, list[Declared]] = {}
         self.tiers: dict[str, frozenset[str]] = {}
+        self.renamed: dict[str, str] = {}
+        """Old names of achievements, and those that they have now."""
         self.examples: list[DeclaredExample] = []
         self.roles: dict[str, tuple[str, ...]] = {}
         """Which fields of an event type rules name behind `as`."""

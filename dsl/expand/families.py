@@ -217,7 +217,9 @@ def _maker(node: Achievement | Example, var: str) -> Callable[[Element], Achieve
 
     def achievement(element: Element) -> Achievement:
         made = cast("Achievement", plain if fill is None else fill(element))
-        return replace(made, name=Name(text=f"{base.text}_{element.slug}", span=base.span), family=family)
+        renamed = tuple(Name(text=f"{one.text}_{element.slug}", span=one.span) for one in plain.renamed)
+        name = Name(text=f"{base.text}_{element.slug}", span=base.span)
+        return replace(made, name=name, family=family, renamed=renamed)
 
     return achievement
 

@@ -18,10 +18,10 @@ Block = EventDecl | TraitsDecl | Achievement | Tier | Rung | Example
 
 
 class Entry(NamedTuple):
-    """An entry of a body: it begins at an offset, or with the word before it; `block` where it has a body itself."""
+    """An entry of a body: it begins `before` words in front of an offset; `block` where it has a body itself."""
 
     start: int
-    before: bool = False
+    before: int = 0
     block: Block | None = None
 
 
@@ -38,7 +38,7 @@ def entries(node: Block) -> list[Entry]:
         case Achievement():
             found = list(_clauses(node))
         case Tier():
-            found = [Entry(node.when.span.start, before=True), *_tier_clauses(node)]
+            found = [Entry(node.when.span.start, before=1), *_tier_clauses(node)]
         case Rung():
             found = list(_tier_clauses(node))
     return sorted(found, key=lambda entry: entry.start)
@@ -55,9 +55,11 @@ def _clauses(node: Achievement) -> Iterator[Entry]:
         if clause is not None:
             yield Entry(clause.span.start)
     first = node.after[0] if node.after else None
+    if node.renamed:
+        yield Entry(node.renamed[0].span.start, before=2)
     for value in (node.about, node.when, node.where, first, node.scope, node.family, node.settle):
         if value is not None:
-            yield Entry(value.span.start, before=True)
+            yield Entry(value.span.start, before=1)
     for tier in (*node.tiers, *node.rungs):
         yield Entry(tier.span.start, block=tier)
 

@@ -63,7 +63,7 @@ class Printer:
 
     def _place(self, entry: Entry) -> int:
         place = self._places[entry.start]
-        if entry.before:
+        for _ in range(entry.before):
             place -= 1
             while self._tokens[place].comment:
                 place -= 1

@@ -233,6 +233,9 @@ class Clauses:
     def settle(self, keyword: Token, length: Duration) -> Clause:
         return Clause("settle", place(keyword), length)
 
+    def renamed(self, keyword: Token, *names: Name) -> Clause:
+        return Clause("renamed", place(keyword), tuple(_plain(name) for name in names))
+
     def tier(self, keyword: Token, name: Name, bound: Bound | None, *rest: Clause | Token) -> Clause:
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
         clauses = [part for part in rest if isinstance(part, Clause)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DECLARATIONS: Final = ("event", "traits", "list", "achievement", "example")
 CLAUSES: Final = (
-    "title about when for after active reveal reward repeat scope family settle tier".split()  # noqa: SIM905 - a list of words
+    "title about when for after active reveal reward repeat scope family settle renamed tier".split()  # noqa: SIM905 - a list of words
 )
 _MAX_LISTED: Final = 6
 

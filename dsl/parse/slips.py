@@ -29,6 +29,7 @@ _CLAUSES: Final = {
     "active": ("start", "starts", "end", "ends", "until", "during", "valid"),
     "family": ("group", "category", "tag", "tags"),
     "settle": ("delay", "wait", "grace"),
+    "renamed": ("rename", "alias", "aliases", "formerly", "previously", "was", "old_name"),
     "tier": ("level", "levels", "tiers", "rank"),
 }
 _MEANT: Final = {word: clause for clause, words in _CLAUSES.items() for word in words}
@@ -159,6 +160,15 @@ _SLIPS: Final = tuple(
             "write: active 2026-05-01T00:00:00Z .. 2026-06-01T00:00:00Z",
         ),
         (r"\brepeat »(?:\d|\})", "write repeat each, or repeat every day"),
+        (r"\bachievement [\w.]+ »renamed\b", "write it into the braces: { renamed from old_name ... }"),
+        (
+            r"\brenamed »(?:to|into|as)\b",
+            "write the old name in the achievement that has the new one: renamed from old_name",
+        ),
+        (r"\brenamed »([a-z_]\w*)", r"write: renamed from \1"),
+        (r"\brenamed from [\w, ]*»[a-z_]\w*\.", "a tier keeps its name: leave out the dot and what is behind it"),
+        (r"\brenamed from »\"([a-z_]\w*)\"", r"write names without quotes: renamed from \1"),
+        (r"\brenamed from »\[", "separate names with commas, the latest first: renamed from second, first"),
         (r"\b(tier \w+ ?[<>]=? ?[\d_.]+) ?»", r"braces follow, though they may be empty: \1 {}"),
         (r"\btier \w+ »(?:when|title|reward|reveal)\b", "write the tier in braces: tier gold { when ... }"),
         (r"\bexample »\{", 'an example has a title in quotes: example "ten lessons" { ... }'),

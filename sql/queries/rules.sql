@@ -36,6 +36,17 @@ SELECT
 FROM rule_version
 ORDER BY achievement, version;
 
+-- name: renamed_achievements
+-- What achievements are called that have other names than their first ones, as the latest of their versions says: the
+-- name now, or the last one where no rule has it any more, and those between.
+SELECT achievement, names
+FROM (
+    SELECT DISTINCT ON (achievement) achievement, (declarations -> 'names')::text AS names
+    FROM rule_version
+    ORDER BY achievement, retired_at DESC NULLS FIRST, version DESC) AS latest
+WHERE names IS NOT NULL
+ORDER BY achievement;
+
 -- name: know_arrays
 -- The client asks the server about a type of arrays when it first meets it, which takes as long as all else of a switch.
 SELECT :texts::text[], :numbers::integer[], :digests::bytea[], :instants::timestamptz[];

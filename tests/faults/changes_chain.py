@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dsl.calendar import format_instant
 from dsl.types import SECOND
-from tests.faults.changes_rules import Rulebook, Version, edited, first_rules
+from tests.faults.changes_rules import Rulebook, Version, edited, first_rules, renamed
 from worker.contract.partition import event_subject, partition_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ LAST: Final = 2900
 """No event comes so many minutes after the earliest."""
 NOW: Final = BEGIN + LAST * MINUTE
 """When a chain begins, by its own clock."""
+RENAMED: Final = 0.35
+"""Of the edits: those that rename an achievement too."""
 TENANT: Final = "t"
 OTHER: Final = "other"
 
@@ -110,7 +112,7 @@ class Apply(NamedTuple):
     crash: Crash | None = None
 
     def text(self) -> str:
-        rules = "".join(f"\n    {line}" for line in self.rules.text().splitlines())
+        rules = "".join(f"\n    {line}" for line in self.rules.written().splitlines())
         return f"apply ({self.what}){_crash(self.crash)}:{rules}"
 
 
@@ -244,8 +246,10 @@ class Chain(NamedTuple):
 class _Drawn:
     """A chain in the making."""
 
-    def __init__(self, dice: Random) -> None:
+    def __init__(self, dice: Random, names: Random) -> None:
         self.dice = dice
+        self.names = names
+        """Dice of their own for names: so chains are drawn alike, whether or not achievements are renamed."""
         self.rules = first_rules(dice)
         self.seen = [self.rules]
         self.sent: list[Sent] = []
@@ -308,10 +312,13 @@ class _Drawn:
         edit = edited(self.dice, self.rules, self.seen)
         if edit is None:
             return None
+        rules, what = edit.rules, edit.what
+        if self.names.random() < RENAMED:
+            rules, what = renamed(self.names, rules, self.seen), f"{what}, renamed"
         if edit.what != "other meaning":
-            self.rules = edit.rules
+            self.rules = rules
             self.seen.append(self.rules)
-        return Apply(edit.rules, edit.what, self.crash(10, 13))
+        return Apply(rules, what, self.crash(10, 13))
 
     def together(self) -> Together:
         left = self.send(crash=False)
@@ -339,7 +346,7 @@ class _Drawn:
 def drawn(seed: int, *, relays: bool | None = None) -> Chain:
     """Draw the chain of a seed."""
     dice = Random(f"chain {seed}")  # noqa: S311 - no secret
-    made = _Drawn(dice)
+    made = _Drawn(dice, Random(f"names {seed}"))  # noqa: S311 - no secret
     announced = dice.random() < 0.35 if relays is None else relays
     for _ in range(dice.randint(6, 15)):
         op = made.op(relays=announced)

@@ -225,7 +225,9 @@ class Books:
 
     def __init__(self) -> None:
         self.text = ""
-        """The rules in force."""
+        """The rules in force, by first names."""
+        self.written = ""
+        """The same as their author has written them."""
         self.meanings: dict[tuple[str, int], str] = {}
         """Of every version that ever was in force."""
         self.rows: dict[Target, Row] = {}
@@ -254,7 +256,7 @@ class Books:
 
     def applied(self, op: Apply) -> None:
         """Note rules that are in force now."""
-        self.text = op.rules.text()
+        self.text, self.written = op.rules.text(), op.rules.written()
         for version in op.rules.versions:
             self.meanings[version.name, version.number] = version.meaning()
 

@@ -6,6 +6,7 @@ of them, and has to be quick.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -87,8 +88,20 @@ class Rulebook(NamedTuple):
     contracts: tuple[Contract, ...]
     traits: tuple[Field, ...]
     versions: tuple[Version, ...]
+    called: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Achievements that were renamed, by first name: what they are called, and were before, the latest first."""
+
+    def written(self) -> str:
+        """Return the text that an author writes: by the names of today, with clauses for those of before."""
+        text = self.text()
+        for first, (name, *between) in self.called:
+            old = ", ".join([*between, first])
+            text = re.sub(rf"\b(after |unlocked\(){first}\b", rf"\g<1>{name}", text)
+            text = re.sub(rf"\bachievement {first}\b([^{{]*){{", rf"achievement {name}\1{{ renamed from {old} ", text)
+        return text
 
     def text(self) -> str:
+        """Return the text by first names: what is stored, and how the engine knows achievements."""
         traits = f"traits from user.updated {{ {', '.join(field.text() for field in self.traits)} }}"
         lines = [*(contract.text() for contract in self.contracts), *([traits] if self.traits else [])]
         return "\n".join([*lines, *(version.text() for version in self.versions)]) + "\n"
@@ -295,6 +308,20 @@ def edited(dice: Random, rules: Rulebook, seen: Sequence[Rulebook]) -> Edit | No
     what = dice.choice(_WEIGHED)
     drawn = _valid(lambda: _EDITS[what](dice, rules, seen))
     return None if drawn is None or drawn == rules else Edit(drawn, what)
+
+
+def renamed(dice: Random, rules: Rulebook, seen: Sequence[Rulebook]) -> Rulebook:
+    """Draw another name for an achievement: a new one, or its first one again."""
+    if not rules.versions:
+        return rules
+    first = dice.choice(rules.names())
+    before = dict(rules.called).get(first, ())
+    used = {name for old in (*seen, rules) for _, names in old.called for name in names}
+    fresh = next(name for name in (f"{first}{number}" for number in range(1000)) if name not in used)
+    name = first if before and before[0] != first and _chance(dice, 25) else fresh
+    names = (name, *(one for one in before if one not in {name, first}))
+    made = rules._replace(called=(*(one for one in rules.called if one[0] != first), (first, names)))
+    return made if is_valid(made.written()) else rules
 
 
 def _retire(dice: Random, rules: Rulebook, _: Sequence[Rulebook]) -> Rulebook | None:

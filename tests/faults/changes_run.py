@@ -140,12 +140,12 @@ class Run:
         if books.refuses(op):
             if done.certain and not done.refused:
                 return [Finding("a changed meaning is not refused", op.what)]
-            return [] if in_force == books.text else [Finding("refused, and in force all the same", op.what)]
+            return [] if in_force == books.written else [Finding("refused, and in force all the same", op.what)]
         if done.refused:
             return [Finding("refused, though no version has changed", op.what)]
-        if done.certain and in_force != op.rules.text():
+        if done.certain and in_force != op.rules.written():
             return [Finding("applied, and not in force", op.what)]
-        if in_force != books.text:
+        if in_force != books.written:
             books.clean = books.clean and not books.text
             books.applied(op)
         return []

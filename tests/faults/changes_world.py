@@ -326,7 +326,7 @@ class World:
     async def _change(self, op: Apply | Backfill | Erase | Revoke | Grant, target: Target | None) -> Done:
         match op:
             case Apply(rules):
-                return await self._apply(rules.text())
+                return await self._apply(rules.written())
             case Backfill():
                 await self._again(lambda: backfill(self.store, self.settings, now=lambda: self.now, pause=0))
             case Erase():

@@ -325,11 +325,14 @@ async def _held(settings: Settings) -> Held:
 
 
 async def announcements(settings: Settings) -> list[dict[str, Any]]:
-    """Return every announcement that the broker holds, in order."""
+    """Return every announcement that the broker holds, in order, with achievements by their first names."""
     client = await nats.connect(settings.nats_url.split(","))
     try:
         jetstream = client.jetstream(timeout=10)
-        return [msgspec.json.decode(body) for body in await _bodies(jetstream, settings.unlock_stream)]
+        found: list[dict[str, Any]] = [
+            msgspec.json.decode(one) for one in await _bodies(jetstream, settings.unlock_stream)
+        ]
+        return [one | {"achievement": one.get("renamed_from", one["achievement"])} for one in found]
     finally:
         await client.close()
 

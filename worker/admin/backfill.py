@@ -109,7 +109,7 @@ async def build(  # noqa: PLR0913 - what it works with
         if lease is not None:
             await lease.end()
     log.info("backfill done", epoch=work.report.epoch, subjects=work.report.subjects)
-    return work.report
+    return work.report.called(rules.renames)
 
 
 async def change_to_build(store: Store, epoch: int) -> Change | None:

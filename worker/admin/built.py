@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from worker.engine.renames import Renames
 
 
 class Tally(msgspec.Struct):
@@ -23,6 +28,11 @@ class Report(msgspec.Struct):
     epoch: int
     subjects: int = 0
     tallies: dict[tuple[str, int], Tally] = msgspec.field(default_factory=dict[tuple[str, int], Tally])
+
+    def called(self, renames: Renames) -> Report:
+        """Return it with the names that achievements have now."""
+        tallies = {(renames.now(name), version): tally for (name, version), tally in self.tallies.items()}
+        return Report(self.epoch, self.subjects, tallies)
 
     def tally(self, achievement: str, version: int) -> Tally:
         """Return the tally of one version."""

@@ -159,24 +159,26 @@ def grant_meant(
 ) -> Grant:
     """Return the unlock that is meant, by the version in effect at `now` (microseconds), without evidence.
 
+    The achievement goes by its first name.
+
     Raises:
         CannotGrantError: there is none; the message names what is near.
     """
-    versions = rules.rules.achievements.get(achievement)
+    versions, called = rules.rules.achievements.get(achievement), rules.renames.now(achievement)
     if versions is None:
-        raise _unknown("achievement", achievement, list(rules.rules.achievements))
+        raise _unknown("achievement", called, list(rules.written.achievements))
     tiers = tiers_of(rules.rules, achievement)
     if tier not in tiers:
         if tier is None:
-            named = ", ".join(f"{achievement}.{one}" for one in tiers)
-            raise CannotGrantError(f"{achievement} has tiers: name one", named)
-        raise _unknown(f"tier of {achievement}", tier, [one for one in tiers if one is not None])
-    _check_subject(subject, achievement, scope_of(versions[0]))
+            named = ", ".join(f"{called}.{one}" for one in tiers)
+            raise CannotGrantError(f"{called} has tiers: name one", named)
+        raise _unknown(f"tier of {called}", tier, [one for one in tiers if one is not None])
+    _check_subject(subject, called, scope_of(versions[0]))
     ruling = _ruling(rules, subject.scope, achievement, tier)
     judge = ruling.in_effect(now)
     if judge is None:
-        raise CannotGrantError(f"no version of {full_name(achievement, tier)} is in effect now")
-    _check_occurrence(judge, achievement, occurrence, now)
+        raise CannotGrantError(f"no version of {full_name(called, tier)} is in effect now")
+    _check_occurrence(judge, called, occurrence, now)
     return Grant(achievement, tier, occurrence, judge.version.version, now, "", 0)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import aclosing
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,7 +17,9 @@ import msgspec
 from dsl.calendar import format_instant
 from dsl.moments import at_moment
 from dsl.outcome import Subject
+from dsl.renames import under_first_names
 from worker.admin.changes import name_and_number
+from worker.admin.misnamed import misnamed
 from worker.admin.preview_reading import Asked as ReadingAsked
 from worker.admin.preview_reading import Part, Reading, Sampled
 from worker.admin.preview_states import FromStates, Known
@@ -26,15 +29,17 @@ from worker.engine.columns import columns
 from worker.engine.effects import Effects, Foreseen, foresee
 from worker.engine.foresight import Carrier, Concerned
 from worker.engine.meaning import Meaning, change_of, meanings_of, recalled
+from worker.engine.plan_names import renamings, shown_preview
 from worker.engine.preview import AchievementChange, Coming, Preview, Refusal, Sample, Status
 from worker.engine.reconcile import Kind, Stored, stored_grant, unlock_id
+from worker.engine.renames import Renames
 from worker.engine.rule_diff import build_of, compare_rules
 from worker.pipeline.ledger import clock_of
 from worker.pipeline.past_states import know_former
-from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside
+from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, renamed_before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dsl.carry import Carriage
     from dsl.progress import Grant
@@ -86,16 +91,26 @@ async def preview(store: Store, settings: Settings, asked: Asked, *, now: int) -
     async with store.transaction(patient=True) as session:
         await session.script(PLANNER)
         books = await _read_books(session, settings, now)
-        before = (await read_aside(() if books.row is None else books.row.files())).rules
-        rules = prepare(books.epoch + 1, asked.rules, books.since(asked.rules), settings)
-        differs = compare_rules(before, rules.rules)
-        seen = _Seen(differs, asked)
+        asked = asked._replace(rules=under_first_names(asked.rules))
+        was = await read_aside(() if books.row is None else books.row.files())
+        before = was.rules
+        rules = prepare(books.epoch + 1, asked.rules, books.since(asked.rules), settings, renamed=books.renamed)
+        differs = compare_rules(before, rules.rules, rules.renames)
+        seen = _Seen(differs, asked, rules.renames)
         # Of others, the plan is in force, and all subjects are up to date.
         for scope in sorted(rules.program.scopes.keys() - books.since(asked.rules).keys()):
             await _look(session, books, rules, scope, seen)
         await _look_at_retired(session, rules, seen, clock=books.clock)
-        kept = await _kept(session, differs)
-    return _assembled(books, before, rules, seen, kept, now=now)
+        renamed = renamings(was, rules)
+        kept = await _kept(session, [*_retired(differs), *(first for first, _ in renamed)])
+        wrong = await misnamed(session, asked.rules, books.versions, books.renamed)
+    found = _assembled(books, before, rules, seen, kept, now=now)
+    return msgspec.structs.replace(
+        shown_preview(found, Renames(books.renamed), rules.renames),
+        renamed=[msgspec.structs.replace(one, unlocks=kept.get(first, 0)) for first, one in renamed],
+        misnamed=wrong,
+        is_change=found.is_change or bool(renamed),
+    )
 
 
 # -- what the database says -------------------------------------------------------------------------------------------
@@ -110,6 +125,8 @@ class _Books(NamedTuple):
     events: int
     exact: bool
     clock: int
+    renamed: Mapping[str, tuple[str, ...]]
+    """As in `Renames`, by the rules in force and those before them."""
 
     @property
     def epoch(self) -> int:
@@ -144,15 +161,18 @@ async def _read_books(session: Session, settings: Settings, now: int) -> _Books:
     exact = estimated <= EXACT
     events = await session.value(int, "exact_events") or 0 if exact else estimated
     clock = await clock_of(session, settings, now)
-    return _Books(row, aggregates, versions, events, exact, clock)
+    return _Books(row, aggregates, versions, events, exact, clock, await renamed_before(session))
 
 
-async def _kept(session: Session, differs: Differences) -> dict[str, int]:
-    """Return how many granted unlocks each retired achievement has."""
-    retired = [change.achievement for change in differs.achievements if change.status is Status.RETIRED]
-    if not retired:
+def _retired(differs: Differences) -> list[str]:
+    return [change.achievement for change in differs.achievements if change.status is Status.RETIRED]
+
+
+async def _kept(session: Session, achievements: Sequence[str]) -> dict[str, int]:
+    """Return how many granted unlocks some achievements have, by their first names."""
+    if not achievements:
         return {}
-    return dict(await session.rows(name_and_number, "kept_unlocks", achievements=retired))
+    return dict(await session.rows(name_and_number, "kept_unlocks", achievements=achievements))
 
 
 # -- what would be decided --------------------------------------------------------------------------------------------
@@ -161,9 +181,10 @@ async def _kept(session: Session, differs: Differences) -> dict[str, int]:
 class _Seen:
     """What was found in the snapshot so far."""
 
-    def __init__(self, differs: Differences, asked: Asked) -> None:
+    def __init__(self, differs: Differences, asked: Asked, renames: Renames) -> None:
         self.differs = differs
         self.asked = asked
+        self._renames = renames
         self.rows: list[tuple[str, Effect]] = []
         self.events = self.subjects = self.gained = self.announced = 0
         self.population: int | None = None
@@ -174,7 +195,12 @@ class _Seen:
     def effects(self) -> Effects:
         """Return an empty count of effects."""
         asked, differs = self.asked, self.differs
-        return Effects(differs.direct, differs.roots, policy=asked.policy, on_line=asked.on_line)
+        on_line = None if asked.on_line is None else partial(self._called, asked.on_line)
+        return Effects(differs.direct, differs.roots, policy=asked.policy, on_line=on_line)
+
+    def _called(self, on_line: Callable[[Line], None], line: Line) -> None:
+        key = line.key._replace(under=self._renames.now(line.key.under))
+        on_line(line._replace(key=self._renames.shown_in(key)))
 
     def foresee(self, subject: Subject, grants: Iterable[Grant], stored: Iterable[Stored], clock: int) -> None:
         """Count what would be earned when versions begin that are yet to come."""

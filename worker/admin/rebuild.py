@@ -129,12 +129,15 @@ async def rebuild(store: Store, settings: Settings, target: Target, orders: Orde
         UnavailableError: the database went away; call again to go on.
     """
     rules = await load_deployed(store, settings)
+    if target.achievement is not None:
+        target = target._replace(achievement=rules.renames.first(target.achievement))
     scopes = scopes_of(rules, target)
     work = _Rebuild(store, settings, target, orders, rules)
     await work.begin()
     for scope in scopes:
         await work.through(scope)
     await work.end()
+    work.done.differences = rules.renames.shown_in(work.done.differences)
     return work.done
 
 

@@ -45,6 +45,7 @@ class Target(NamedTuple):
     tenant: str | None = None
     user: str | None = None
     achievement: str | None = None
+    """By its first name."""
 
 
 def scopes_of(rules: Deployed, target: Target) -> list[str]:
@@ -57,7 +58,7 @@ def scopes_of(rules: Deployed, target: Target) -> list[str]:
         return [USER] if target.user is not None else sorted(rules.program.scopes)
     known = rules.rules.achievements
     if target.achievement not in known:
-        close = nearest(target.achievement, known)
+        close = nearest(target.achievement, rules.written.achievements)
         raise UnknownAchievementError(target.achievement, None if close is None else f"did you mean {close}?")
     return [scope_of(known[target.achievement][0])]
 

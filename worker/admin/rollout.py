@@ -32,6 +32,7 @@ from worker.admin.changes import (
 )
 from worker.admin.journal import journaled
 from worker.admin.members import Difference, Mark, difference, write_late_members, write_members
+from worker.admin.misnamed import MisnamedError, misnamed
 from worker.admin.pending import NO_TERMS, Pending, Terms, announce, await_workers, check_policy
 from worker.admin.versions import (
     BeginsEarlierError,
@@ -39,6 +40,7 @@ from worker.admin.versions import (
     NewVersion,
     RuleVersion,
     changed_meaning,
+    compare_versions,
     too_early,
     versions_of,
     write_versions,
@@ -46,9 +48,18 @@ from worker.admin.versions import (
 from worker.engine.columns import columns
 from worker.engine.journal import RulesApplied
 from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
+from worker.engine.renames import Renames
 from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError, rules_hash, sources_of
 from worker.pipeline.ledger import clock_of
-from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, fields_of_users, naming_users, prepare, read_aside
+from worker.pipeline.rules_in_force import (
+    Aggregate,
+    RuleSetRow,
+    fields_of_users,
+    naming_users,
+    prepare,
+    read_aside,
+    renamed_before,
+)
 from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
@@ -63,6 +74,7 @@ __all__ = [
     "ArchivedRolesError",
     "BeginsEarlierError",
     "MeaningChangedError",
+    "MisnamedError",
     "RuleVersion",
     "StalePlanError",
     "Terms",
@@ -120,6 +132,8 @@ class Applied(NamedTuple):
     """What others have put into force since this began, in words."""
     silenced: int = 0
     """Unlocks of changes that it has rolled back, which are never announced now."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """(name before, name now) of achievements that have another name; their unlocks go on."""
     held_ms: int = 0
     """For how long no batch could be committed, beside the wait for those under way."""
 
@@ -168,7 +182,8 @@ async def apply_rules(  # noqa: PLR0913 - each is a choice of its own
     Raises:
         RulesRefusedError: the files have errors.
         MeaningChangedError: a deployed version means something else now.
-        ArchivedRolesError, BeginsEarlierError, StalePlanError, PolicyRefusedError, NotPendingError: nothing was done.
+        ArchivedRolesError, BeginsEarlierError, MisnamedError, StalePlanError: nothing was done.
+        PolicyRefusedError, NotPendingError: nothing was done.
         UnavailableError: the database is away; nothing is known to have happened.
     """
     files = sorted(files, key=lambda file: file.name)
@@ -226,10 +241,11 @@ async def _checked(store: Store, change: _Change, past: _Past) -> Applied | None
         async with store.transaction() as session:
             said = await _change_of(session, past.epoch)
         raise StalePlanError(change.terms.epoch or 0, past.in_force, said)
-    _refuse(change, past)
-    if naming_users(change.ruleset):
-        async with store.transaction() as session:
-            await _refuse_archived_roles(session, change.ruleset)
+    async with store.transaction() as session:
+        if problems := await misnamed(session, change.ruleset, past.known, past.renamed):
+            raise MisnamedError(problems)
+        _refuse(change, past)
+        await _refuse_archived_roles(session, change.ruleset)
     return None
 
 
@@ -241,10 +257,11 @@ async def _refuse_archived_roles(session: Session, ruleset: RuleSet) -> None:
 
 def _refuse(change: _Change, past: _Past) -> list[Changed]:
     """Return accepted changes of meaning; raise where one is not, or a version begins too early."""
-    changed = changed_meaning(past.known, change.versions, past.meanings)
+    renames = past.renames(change)
+    changed = renames.shown_in(changed_meaning(past.known, change.versions, past.meanings))
     if changed and (any(one.own for one in changed) or not change.accept_contracts):
         raise MeaningChangedError(changed)
-    if early := too_early(past.known, change.versions):
+    if early := renames.shown_in(too_early(past.known, change.versions)):
         raise BeginsEarlierError(early)
     return changed
 
@@ -252,7 +269,8 @@ def _refuse(change: _Change, past: _Past) -> list[Changed]:
 def _preview(change: _Change, past: _Past) -> Applied:
     """Return what would be applied; raise as `_refuse` does."""
     changed = _refuse(change, past)
-    return _compare(past.known, change.versions, past.epoch + 1)._replace(changed_meaning=tuple(changed))
+    compared = compare_versions(past.known, change.versions, Renames(past.renamed), past.renames(change))
+    return Applied(past.epoch + 1, changed=True, changed_meaning=tuple(changed), **compared._asdict())
 
 
 async def _meanwhile(store: Store, first: int, last: int) -> tuple[str, ...]:
@@ -284,6 +302,12 @@ class _Past(NamedTuple):
     """Every version ever deployed."""
     meanings: dict[tuple[str, int], Meaning]
     """Of versions that are to come into force and whose meanings are not on record."""
+    renamed: dict[str, tuple[str, ...]]
+    """As in `Renames`, by the rules in force and those before them."""
+
+    def renames(self, change: _Change) -> Renames:
+        """Return what achievements are called once a change is in force."""
+        return Renames(self.renamed).with_rules(change.ruleset)
 
     @property
     def epoch(self) -> int:
@@ -298,6 +322,7 @@ async def _remember(store: Store, change: _Change) -> _Past:
         # The epoch is read first: where others apply rules in between, the switch finds another one and looks again.
         before = await session.row(RuleSetRow, "rules_in_force")
         known = await session.rows(RuleVersion, "rule_versions")
+        renamed = await renamed_before(session)
         rows = [
             row
             for row in known
@@ -314,7 +339,7 @@ async def _remember(store: Store, change: _Change) -> _Past:
             continue
         keys = {(row.achievement, row.version) for row in rows if row.retired_at == retired_at}
         meanings.update({key: meant[key] for key in keys & meant.keys()})
-    return _Past(before, known, meanings)
+    return _Past(before, known, meanings, renamed)
 
 
 class _Ready(NamedTuple):
@@ -339,7 +364,7 @@ async def _make_ready(store: Store, change: _Change, past: _Past) -> _Ready:
     """Write what can be written before the switch."""
     old = await _old_rules(past)
     members = difference(old, change.ruleset)
-    rules = prepare(past.epoch + 1, change.ruleset, {}, change.settings)
+    rules = prepare(past.epoch + 1, change.ruleset, {}, change.settings, renamed=past.renamed)
     begun, mark = await write_members(store, rules, members.heard)
     leaves = old is None or bool(_rulings(old) - _rulings(change.ruleset))
     names_more = not fields_of_users(change.ruleset) <= (frozenset() if old is None else fields_of_users(old))
@@ -479,15 +504,4 @@ async def _foreign_scopes(store: Store, rules: Deployed) -> bool:
     return any(
         row.status != "retired" and row.scope in plans and row.fingerprint != plans[row.scope].fingerprint
         for row in rows
-    )
-
-
-def _compare(known: Sequence[RuleVersion], versions: Sequence[NewVersion], epoch: int) -> Applied:
-    before = {(row.achievement, row.version): row.retired_at is None for row in known}
-    after = [(row.achievement, row.version) for row in versions]
-    return Applied(
-        epoch,
-        changed=True,
-        new=tuple(key for key in after if key not in before),
-        retired=tuple(key for key, active in before.items() if active and key not in set(after)),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.expand import expand
 from dsl.parse import parse
+from dsl.renames import old_names
 from dsl.source import Source
 from dsl.syntax import Achievement, Example, Expect
 from worker.admin.changes import name_and_number
@@ -43,6 +45,8 @@ class Moved(NamedTuple):
     past: Past
     new: tuple[tuple[str, int], ...]
     retired: tuple[tuple[str, int], ...]
+    renamed: tuple[tuple[str, str], ...] = ()
+    """(name before, name since) of achievements that go on under another name."""
 
 
 async def holders(store: Store) -> dict[str, int]:
@@ -52,7 +56,10 @@ async def holders(store: Store) -> dict[str, int]:
 
 
 async def history(store: Store, achievement: str | None = None) -> AsyncGenerator[Moved]:
-    """Yield epochs, the latest first; with an achievement only those that have brought or taken a version of it."""
+    """Yield epochs, the latest first.
+
+    With the first name of an achievement only those that have brought or taken a version of it, or renamed it.
+    """
     later: Past | None = None
     async for past in _epochs(store):
         if later is not None and (moved := _step_of(later, past, achievement)) is not None:
@@ -73,22 +80,29 @@ async def _epochs(store: Store) -> AsyncGenerator[Past]:
 
 
 def _step_of(past: Past, before: Past | None, achievement: str | None) -> Moved | None:
-    has = _versions(past.sources)
-    had = set[tuple[str, int]]() if before is None else _versions(before.sources)
-    new, retired = (
-        tuple(sorted(one for one in some if achievement in {None, one[0]})) for some in (has - had, had - has)
-    )
-    return Moved(past, new, retired) if achievement is None or new or retired else None
+    has, called = _versions(past.sources)
+    had, were = (set[tuple[str, int]](), dict[str, str]()) if before is None else _versions(before.sources)
+    concerned = (has | had) if achievement is None else {one for one in has | had if one[0] == achievement}
+    new = tuple(sorted((called[first], version) for first, version in (has - had) & concerned))
+    retired = tuple(sorted((were[first], version) for first, version in (had - has) & concerned))
+    stay = {first for first, _ in concerned} & called.keys() & were.keys()
+    renamed = tuple((were[first], called[first]) for first in sorted(stay) if were[first] != called[first])
+    return Moved(past, new, retired, renamed) if achievement is None or new or retired or renamed else None
 
 
-def _versions(sources: str) -> set[tuple[str, int]]:
-    """Return what rule files declare; they may be of an earlier release, which checked them otherwise."""
-    return {
-        (one.name.text, one.version)
-        for file in expand([parse(Source(file.name, file.text))[0] for file in files_of(sources)]).files
-        for one in file.declarations
-        if isinstance(one, Achievement)
-    }
+def _versions(sources: str) -> tuple[set[tuple[str, int]], dict[str, str]]:
+    """Return what rule files declare, by first names, and what these are called there.
+
+    They may be of an earlier release, which checked them otherwise.
+    """
+    found: defaultdict[str, list[Achievement]] = defaultdict(list)
+    for file in expand([parse(Source(file.name, file.text))[0] for file in files_of(sources)]).files:
+        for one in file.declarations:
+            if isinstance(one, Achievement):
+                found[one.name.text].append(one)
+    first = {name: (name, *old_names(versions))[-1] for name, versions in found.items()}
+    versions = {(first[name], one.version) for name, some in found.items() for one in some}
+    return versions, {first[name]: name for name in found}
 
 
 def without(files: Sequence[RuleFile], achievement: str) -> list[RuleFile]:

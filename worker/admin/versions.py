@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dsl.ruleset import RuleSet
+    from worker.engine.renames import Renames
     from worker.store import Session
 
 
@@ -68,6 +69,8 @@ class NewVersion(NamedTuple):
     source: str
     meaning: Meaning
     ends_at: int | None
+    names: tuple[str, ...] = ()
+    """As in `Renames`, if the achievement was renamed."""
 
 
 def versions_of(ruleset: RuleSet) -> list[NewVersion]:
@@ -85,7 +88,8 @@ def versions_of(ruleset: RuleSet) -> list[NewVersion]:
         for i, version in enumerate(versions):
             later = versions[i + 1].since if i + 1 < len(versions) else None
             key = name, version.version
-            rows.append(NewVersion(*key, where[key], meanings[key], None if later is None else later.us))
+            ends_at, names = None if later is None else later.us, ruleset.renamed.get(name, ())
+            rows.append(NewVersion(*key, where[key], meanings[key], ends_at, names))
     return rows
 
 
@@ -127,6 +131,32 @@ def too_early(known: Sequence[RuleVersion], versions: Sequence[NewVersion]) -> l
     return early
 
 
+class Compared(NamedTuple):
+    """How the versions in force change, by the names that achievements have before and behind the change."""
+
+    new: tuple[tuple[str, int], ...]
+    """(achievement, version) that were never deployed before."""
+    retired: tuple[tuple[str, int], ...]
+    renamed: tuple[tuple[str, str], ...]
+    """(name before, name now) of the achievements that stay."""
+
+
+def compare_versions(
+    known: Sequence[RuleVersion], versions: Sequence[NewVersion], before: Renames, now: Renames
+) -> Compared:
+    """Compare the versions of new rules with all that were ever deployed."""
+    active = {(row.achievement, row.version): row.retired_at is None for row in known}
+    after = [(row.achievement, row.version) for row in versions]
+    stay = {name for (name, _), here in active.items() if here} & {name for name, _ in after}
+    pairs = [(before.now(name), now.now(name)) for name in sorted(stay)]
+    gone = [key for key, here in active.items() if here and key not in set(after)]
+    return Compared(
+        tuple((now.now(name), version) for name, version in after if (name, version) not in active),
+        tuple((before.now(name), version) for name, version in gone),
+        tuple((was, called) for was, called in pairs if was != called),
+    )
+
+
 def _meant(row: RuleVersion, past: Mapping[tuple[str, int], Meaning]) -> Meaning:
     """Return what a version meant when it was last in force, as far as that is known."""
     meant = recalled(row.meaning, row.starts_at, row.declarations)
@@ -144,7 +174,10 @@ async def write_versions(
     Those of them that began before `clock` are judged by what brings subjects up to date with these rules.
     """
     ordered = sorted(versions, key=lambda row: (row.achievement, row.version))
-    rows = [(*row[:3], row.meaning.own, row.meaning.starts_at, row.ends_at, recorded(row.meaning)) for row in ordered]
+    rows = [
+        (*row[:3], row.meaning.own, row.meaning.starts_at, row.ends_at, recorded(row.meaning, row.names))
+        for row in ordered
+    ]
     written = columns("versions", _WRITTEN, rows)
     await session.run("upsert_rule_versions", **written, epoch=epoch, now=now, by=by)
     await session.run("note_past_moments", epoch=epoch, clock=clock, now=now)

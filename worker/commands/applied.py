@@ -44,6 +44,7 @@ def as_json_of(applied: Applied, report: Report | None) -> dict[str, object]:
         "changed": applied.changed,
         "new": versions(applied.new),
         "retired": versions(applied.retired),
+        "renamed": [{"before": before, "now": now} for before, now in applied.renamed],
         "changed_meaning": [str(one) for one in applied.changed_meaning],
         "withdrawn": applied.withdrawn,
         "backfill": None if report is None else report_json(report),
@@ -60,6 +61,8 @@ def print_applied(applied: Applied, remark: str = "", *, dry_run: bool) -> None:
     for what, versions in (("new", applied.new), ("retired", applied.retired)):
         for name, number in versions:
             out.print(f"  {what}: {name} version {number}")
+    for before, now in applied.renamed:
+        out.print(f"  renamed: {before} -> {now}; its unlocks keep their ids")
     for one in applied.changed_meaning:
         out.print(f"  changed: {one}", markup=False)
     if applied.withdrawn:

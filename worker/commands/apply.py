@@ -26,7 +26,7 @@ from worker.commands.examples import failed_examples
 from worker.commands.options import json_object_option, lag_option, message_option, rate_option, rules_argument
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.announcement_limits import announcements
-from worker.engine.rule_set import read_rules, rule_files
+from worker.engine.rule_set import read_written, rule_files
 from worker.report import screen
 from worker.settings import shown
 
@@ -107,7 +107,7 @@ def _rules_of(paths: Sequence[Path]) -> tuple[RuleSet, PlanFile | None]:
     if len(paths) == 1 and is_plan_file(paths[0]):
         try:
             plan = read_plan(paths[0])
-            return read_rules(plan.files), plan
+            return read_written(plan.files), plan
         except ValueError as error:
             raise click.ClickException(str(error)) from error
     return usable_rules(paths), None

@@ -32,9 +32,10 @@ async def _digest(settings: Settings, *, as_json: bool) -> None:
 
 
 async def _print_json(store: Store, *, settings: Settings) -> None:
-    stored = await read_results(store, await load_deployed(store, settings))
+    rules = await load_deployed(store, settings)
+    stored = await read_results(store, rules)
     names = ("digest", "unlocks", "contested", "retired")
-    screen.say_json({name: getattr(stored, name) for name in names})
+    screen.say_json({name: rules.renames.shown_in(getattr(stored, name)) for name in names})
 
 
 async def _print(store: Store, *, settings: Settings) -> None:

@@ -15,6 +15,7 @@ from worker.admin.manual_grant import CannotGrantError, Granted, grant_by_hand
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
 from worker.commands.options import json_object_option
+from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, rules_in_force, whoami, with_store
 from worker.engine.journal import manual_grant
 from worker.engine.reconcile import State as Stands
@@ -79,15 +80,18 @@ async def _grant(settings: Settings, meant: Meant, *, reason: str, by: str) -> G
     async def work(store: Store) -> Granted:
         while True:
             rules = await rules_in_force(store, settings)
-            versions = rules.rules.achievements.get(name)
+            first = rules.renames.first(name)
+            versions = rules.rules.achievements.get(first)
             scope = meant.scope or (USER if versions is None else scope_of(versions[0]))
             subject = Subject(meant.tenant, scope, meant.subject)
             at = wall_clock()
-            deed = partial(manual_grant, subject=subject, key=(name, tier or None, meant.occurrence))
+            deed = partial(manual_grant, subject=subject, key=(first, tier or None, meant.occurrence))
             with suppress(RulesMovedError), journaled(settings, deed, by=by, at=at):  # others were applied meanwhile
-                return await grant_by_hand(
-                    store, rules, subject, name, tier or None, meant.occurrence, reason=reason, by=by, now=at
+                granted = await grant_by_hand(
+                    store, rules, subject, first, tier or None, meant.occurrence, reason=reason, by=by, now=at
                 )
+                tell_renamed(rules.renames, name)
+                return granted
 
     try:
         return await with_store(settings, work)

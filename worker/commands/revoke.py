@@ -13,8 +13,10 @@ from worker.admin.revocation import of_achievement, of_change, of_ids, revoke_al
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
 from worker.commands.options import json_object_option, must_not_ask, yes_option
+from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.journal import Revocation
+from worker.pipeline.rules_in_force import read_renames
 from worker.report import screen
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
     Raises:
         CommandError: there are none, or there is none with one of the ids.
     """
+    renames = await with_store(settings, read_renames)
     if chosen.change is not None:
         number = chosen.change
         found = await with_store(settings, lambda store: of_change(store, number))
@@ -110,7 +113,8 @@ async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
                 f"there is no unlock {missing[0]}, or it was revoked before; nothing was done", "ach unlocks"
             )
     else:
-        name, _, tier = chosen.achievement.partition(".")
+        given, _, tier = chosen.achievement.partition(".")
+        name = tell_renamed(renames, given)
         where = {"tenant": chosen.tenant, "subject": chosen.subject}
         found = await with_store(
             settings, lambda store: of_achievement(store, name, tier or None, version=chosen.version, **where)
@@ -119,7 +123,7 @@ async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
             raise CommandError(
                 f"there is no such unlock of {chosen.achievement} to revoke; nothing was done", "ach unlocks"
             )
-    return found
+    return renames.shown_in(found)
 
 
 def _print_found(found: Sequence[Revocable]) -> None:

@@ -10,6 +10,8 @@ import click
 from dsl.calendar import format_instant
 from worker.commands.options import json_option, limit_option
 from worker.commands.servers import on_servers, with_store
+from worker.engine.renames import Renames
+from worker.pipeline.rules_in_force import renamed_before
 from worker.report import screen
 
 if TYPE_CHECKING:
@@ -66,9 +68,10 @@ async def list_unlocks(
 
     async def work(store: Store) -> list[Listed]:
         async with store.transaction() as session:
-            return await session.rows(
+            rows = await session.rows(
                 Listed, "listed_unlocks", tenant_id=tenant, subject=subject, status=status, limit=limit
             )
+            return Renames(await renamed_before(session)).shown_in(rows)
 
     found = await with_store(settings, work)
     if as_json:

@@ -120,10 +120,11 @@ class Actions:
 
     async def _grant(self, person: Person, meant: Meant, reason: str) -> str:
         rules = await load_deployed(self._store, self._settings)
-        versions = rules.rules.achievements.get(meant.achievement)
+        first = rules.renames.first(meant.achievement)
+        versions = rules.rules.achievements.get(first)
         scope = meant.scope or (USER if versions is None else scope_of(versions[0]))
         subject = Subject(meant.tenant, scope, meant.subject)
-        now, key = self._now(), (meant.achievement, meant.tier, meant.occurrence)
+        now, key = self._now(), (first, meant.tier, meant.occurrence)
         deed = partial(manual_grant, subject=subject, key=key)
         with journaled(self._settings, deed, by=person.name, at=now):
             granted = await grant_by_hand(self._store, rules, subject, *key, reason=reason, by=person.name, now=now)

@@ -111,7 +111,7 @@ async def _unlock(desk: Desk, person: Person, request: Request) -> UnlockRow:
     unlock = await books.read_unlock(desk.store, unlock_id)
     if unlock is None or not person.sees(unlock.tenant_id):
         raise NotFoundError
-    return unlock
+    return (await desk.view.catalogue()).rules.renames.shown_in(unlock)
 
 
 async def ask_grant(desk: Desk, person: Person, request: Request, form: Mapping[str, str]) -> Values:
@@ -122,7 +122,7 @@ async def ask_grant(desk: Desk, person: Person, request: Request, form: Mapping[
     chosen = form.get("achievement") or asked(request, "achievement")
     return {
         "subject": subject,
-        "entries": entries,
+        "entries": catalogue.rules.renames.shown_in(entries),
         "chosen": chosen,
         "occurrence": form.get("occurrence", ""),
         "reason": form.get("reason", ""),
@@ -132,8 +132,10 @@ async def ask_grant(desk: Desk, person: Person, request: Request, form: Mapping[
 async def do_grant(desk: Desk, person: Person, request: Request, form: Mapping[str, str]) -> Done:
     """Grant an achievement by hand."""
     subject = asked_subject(request, person)
-    name, _, tier = form.get("achievement", "").partition(".")
-    versions = (await desk.view.catalogue()).rules.rules.achievements.get(name)
+    given, _, tier = form.get("achievement", "").partition(".")
+    rules = (await desk.view.catalogue()).rules
+    name = rules.renames.named(given)
+    versions = rules.written.achievements.get(name)
     scope = subject.scope or (USER if versions is None else scope_of(versions[0]))
     meant = Meant(
         subject.tenant_id, scope, subject.subject, name, tier or None, form.get("occurrence", "").strip() or None

@@ -39,8 +39,15 @@ async def read_events(store: Store, rules: Deployed, subject: Subject) -> list[E
 def draw(rules: Deployed, subject: Subject, events: list[Event], unlocks: list[Stored], now: int) -> Picture | None:
     """Return the picture of a subject; None where there is nothing to draw."""
     plan = rules.program.scopes.get(subject.scope)
+    names = rules.renames
     series = [] if plan is None else progress_series(plan, events)
-    return picture(events, series, unlocks, now)
+    series = [(names.target(*_parts(label)), points) for label, points in series]
+    return picture(events, series, names.shown_in(unlocks), now)
+
+
+def _parts(label: str) -> tuple[str, str]:
+    name, _, tier = label.partition(".")
+    return name, tier
 
 
 def why(rules: Deployed, subject: Subject, question: Question, events: list[Event], now: int) -> list[Explanation]:
@@ -49,5 +56,5 @@ def why(rules: Deployed, subject: Subject, question: Question, events: list[Even
     Raises:
         CannotExplainError: there is no such achievement, tier or occurrence.
     """
-    check_named(rules.rules, question)
-    return explained(rules.rules, subject, question, tiers_asked_for(rules.rules, question), events, now)
+    check_named(rules.written, question)
+    return explained(rules.written, subject, question, tiers_asked_for(rules.written, question), events, now)

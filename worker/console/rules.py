@@ -71,7 +71,7 @@ def cards(catalogue: Catalogue, books: EarnedBooks, now: int) -> list[Card]:
             card = found.get(entry.achievement)
             if card is None:
                 card = found[entry.achievement] = Card(
-                    name=entry.achievement,
+                    name=catalogue.rules.renames.now(entry.achievement),
                     title=_title(catalogue, entry),
                     scope=entry.scope,
                     family=entry.family,
@@ -80,20 +80,21 @@ def cards(catalogue: Catalogue, books: EarnedBooks, now: int) -> list[Card]:
                     reveal=entry.reveal.kind,
                     steps=[],
                 )
-            card.steps.append(_step(entry, books))
+            card.steps.append(_step(catalogue, entry, books))
     return list(found.values())
 
 
-def _step(entry: Entry, books: EarnedBooks) -> Step:
+def _step(catalogue: Catalogue, entry: Entry, books: EarnedBooks) -> Step:
     row = books.rows.get((entry.achievement, entry.tier or ""))
     subjects = books.subjects.get(entry.scope, 0)
-    return Step(entry, _spoken(entry) or entry.id, 0 if row is None else row.earned, subjects, row)
+    name = catalogue.rules.renames.target(entry.achievement, entry.tier)
+    return Step(entry, _spoken(entry) or name, 0 if row is None else row.earned, subjects, row)
 
 
 def _title(catalogue: Catalogue, entry: Entry) -> str:
     versions = catalogue.rules.rules.achievements[entry.achievement]
     own = next(version for version in versions if version.version == entry.version)
-    return entry.achievement if own.title is None else own.title.texts[0][1]
+    return catalogue.rules.renames.now(entry.achievement) if own.title is None else own.title.texts[0][1]
 
 
 def _spoken(entry: Entry) -> str | None:
@@ -129,8 +130,8 @@ class Edition(NamedTuple):
 
 
 def editions(rules: Deployed, name: str, deployed: Sequence[VersionRow], now: int) -> list[Edition]:
-    """Return the versions of an achievement that are in the rules in force, the latest first."""
-    found = verdicts(rules.rules)
+    """Return the versions of an achievement (its first name) that are in the rules in force, the latest first."""
+    found, called = verdicts(rules.written), rules.renames.now(name)
     rows = {row.version: row for row in deployed}
     plan = rules.program.scopes[scope_of(rules.rules.achievements[name][0])]
     effective = {
@@ -143,11 +144,11 @@ def editions(rules: Deployed, name: str, deployed: Sequence[VersionRow], now: in
             number=version.version,
             conditions=[(tier, _line(words.outline(when))) for tier, when in tier_conditions(version)],
             clauses=_clauses(version),
-            reasons=[(one.text, one.rewrite) for one in dict.fromkeys(found[name, version.version].reasons)],
+            reasons=[(one.text, one.rewrite) for one in dict.fromkeys(found[called, version.version].reasons)],
             in_effect=version.version in effective,
             deployed=rows.get(version.version),
         )
-        for version in reversed(rules.rules.achievements[name])
+        for version in reversed(rules.written.achievements[called])
     ]
 
 

@@ -98,18 +98,18 @@ async def read_subject_page(desk: Desk, subject: Subject) -> SubjectPage:
     else:
         heard = len(events)
         picture = await to_thread.run_sync(draw, catalogue.rules, subject, events, stored, now)
-    shown = frozenset[str]() if seen is None else {item.id for item in seen.items}
+    shown, renames = frozenset[str]() if seen is None else {item.id for item in seen.items}, catalogue.rules.renames
     return SubjectPage(
         subject=subject,
         standing=standing,
         seen=seen,
         unseen=frozenset() if standing is None else frozenset(item.id for item in standing.items) - shown,
-        unlocks=[_given(row) for row in sorted(stored, key=lambda row: (-row.earned_at, row.achievement, row.tier))],
+        unlocks=[_given(row) for row in sorted(renames.shown_in(stored), key=_last_first)],
         picture=picture,
         too_much=too_much,
         heard=heard,
         events=await latest_events(desk.store, subject.tenant_id, subject.subject) if subject.scope == USER else [],
-        decisions=await decisions_of(desk.store, *subject),
+        decisions=renames.shown_in(await decisions_of(desk.store, *subject)),
         building=facts is not None and facts.building,
         trouble=trouble,
     )
@@ -131,6 +131,10 @@ async def read_facts_of(desk: Desk, subject: Subject) -> tuple[Catalogue, Facts 
         except (StaleError, UnreadableError) as error:
             return catalogue, None, str(error)
     raise UnavailableError("the rules change again and again")
+
+
+def _last_first(row: Stored) -> tuple[int, str, str]:
+    return -row.earned_at, row.achievement, row.tier
 
 
 def _given(row: Stored) -> Given:

@@ -69,7 +69,8 @@ async def in_force(desk: Desk) -> Values:
     """Give the versions in effect, which the first page shows beside its numbers."""
     catalogue = await desk.view.catalogue()
     entries = [entry for scope in catalogue.scopes for entry in catalogue.in_effect(scope, desk.now())]
-    versions = {entry.achievement: (entry.version, entry.final) for entry in entries}
+    now_called = catalogue.rules.renames.now
+    versions = {now_called(entry.achievement): (entry.version, entry.final) for entry in entries}
     return {"versions": sorted(versions.items()), "rules_epoch": catalogue.rules.epoch}
 
 
@@ -86,29 +87,30 @@ async def rule_list(desk: Desk, person: Person, request: Request) -> Values:
 
 async def rule_page(desk: Desk, person: Person, request: Request) -> Values:
     """Give one achievement."""
-    name: str = request.path_params["name"]
     catalogue = await desk.view.catalogue()
     deployed = catalogue.rules
-    versions = await books.read_versions(desk.store, name)
-    if name not in deployed.rules.achievements:
+    first = deployed.renames.first(request.path_params["name"])
+    name = deployed.renames.now(first)
+    versions = await books.read_versions(desk.store, first)
+    if first not in deployed.rules.achievements:
         if not versions:
             raise NotFoundError
-        holders = await books.read_holders(desk.store, name, person.limit)
+        holders = await books.read_holders(desk.store, first, person.limit)
         return {"name": name, "versions": versions, "holders": holders, "card": None}
     earned = await desk.earned(person)
     at = desk.now()
     near = trouble = None
     try:
-        near = await rules.near_misses(desk.store, deployed, name, person.limit, at)
+        near = await rules.near_misses(desk.store, deployed, first, person.limit, at)
     except UnavailableError as error:
         trouble = str(error)
     cards = [card for card in rules.cards(catalogue, earned, at) if card.name == name]
     return {
         "name": name,
         "card": cards[0] if cards else None,
-        "editions": rules.editions(deployed, name, versions, at),
+        "editions": rules.editions(deployed, first, versions, at),
         "versions": versions,
-        "holders": await books.read_holders(desk.store, name, person.limit),
+        "holders": await books.read_holders(desk.store, first, person.limit),
         "near": near,
         "trouble": trouble,
     }
@@ -155,7 +157,8 @@ async def why_page(desk: Desk, person: Person, request: Request) -> Values:
     )
     catalogue, facts, trouble = await read_facts_of(desk, subject)
     deployed = catalogue.rules
-    stored = [] if facts is None else [held.stored for held in facts.unlocks]
+    question = question._replace(achievement=deployed.renames.named(question.achievement))
+    stored = [] if facts is None else deployed.renames.shown_in([held.stored for held in facts.unlocks])
     known = {(row.achievement, row.tier or None, row.occurrence or None): status_of(row) for row in stored}
     values: Values = {"subject": subject, "question": question, "found": [], "trouble": trouble, "books": known}
     try:
@@ -234,7 +237,8 @@ async def change_list(desk: Desk, person: Person, request: Request) -> Values:
     """Give the sets of rules that were applied."""
     del request, person
     sets = await books.read_rule_sets(desk.store)
-    versions = await books.read_versions(desk.store)
+    renames = (await desk.view.catalogue()).rules.renames
+    versions = renames.shown_in(await books.read_versions(desk.store))
     return {"changes": changes.changes(sets, versions), "building": await books.read_building(desk.store)}
 
 
@@ -245,12 +249,13 @@ async def change_page(desk: Desk, person: Person, request: Request) -> Values:
     if not texts:
         raise NotFoundError
     sets = [one for one in await books.read_rule_sets(desk.store, 10_000) if one.epoch == epoch]
-    (change,) = changes.changes(sets, await books.read_versions(desk.store))
+    renames = (await desk.view.catalogue()).rules.renames
+    (change,) = changes.changes(sets, renames.shown_in(await books.read_versions(desk.store)))
     until = change.rules.until or desk.now() + 1
     effects = trouble = None
     try:
         decided = await books.read_decided(desk.store, change.rules.applied_at, until, person.limit)
-        effects = changes.effects(decided)
+        effects = changes.effects(renames.shown_in(decided))
     except UnavailableError as error:
         trouble = str(error)
     return {

@@ -45,20 +45,27 @@ class Words(NamedTuple):
     about: Raw = _NULL
     family: Raw = _NULL
     final: bool | None = None
+    name: str | None = None
+    """What the achievement is called now; None where it has its first name."""
 
 
 UNKNOWN: Final = Words()
 """The words of a version that no rule in force has."""
 
 
-def words_of(version: Achievement, tier: Tier | None, *, final: bool) -> Words:
-    """Return what a version says of itself, or of one tier."""
+def unknown(name: str) -> Words:
+    """Return the words of a version that no rule in force has, of an achievement that is called so now."""
+    return UNKNOWN._replace(name=name)
+
+
+def words_of(version: Achievement, tier: Tier | None, *, final: bool, name: str | None = None) -> Words:
+    """Return what a version says of itself, or of one tier; `name` is what the achievement is called now."""
     title = (tier.title if tier is not None else None) or version.title
     texts = None if title is None else {language or PLAIN: text for language, text in title.texts}
     about = None if version.about is None else str(version.about.value)
     family = None if version.family is None else version.family.text
     said = [Raw(msgspec.json.encode(one)) for one in (texts, about, family)]
-    return Words(said[0], said[1], said[2], final)
+    return Words(said[0], said[1], said[2], final, name)
 
 
 # -- the messages ------------------------------------------------------------------------------------------------------
@@ -67,7 +74,16 @@ def words_of(version: Achievement, tier: Tier | None, *, final: bool) -> Words:
 EVENT_ID: Final = "The event that earned it; null where none supports it, or a version's begin has earned it."
 
 
-class Named(Struct, tag_field="kind"):
+class Renamed(Struct, tag_field="kind", kw_only=True):
+    """What a message says beside, if the achievement was called otherwise once."""
+
+    renamed_from: Annotated[
+        str | UnsetType,
+        Meta(description="Its first name, which stays in the subject of the message; absent where it has that."),
+    ] = UNSET
+
+
+class Named(Renamed):
     """What every message says: which unlock it is about, and which of its revisions it is."""
 
     revision: Annotated[int, Meta(ge=1)]
@@ -249,7 +265,7 @@ def announcement(one: Claimed, name: str, words: Words = UNKNOWN) -> bytes:
             one.scope,
             one.subject,
             one.subject if one.scope == "user" else None,
-            one.achievement,
+            words.name or one.achievement,
             one.tier or None,
             one.occurrence or None,
             "granted",
@@ -265,16 +281,17 @@ def announcement(one: Claimed, name: str, words: Words = UNKNOWN) -> bytes:
             words.family,
             words.final or by_hand if words.final is not None else None,
             change=UNSET if one.change_id is None else one.change_id,
+            renamed_from=_renamed_from(one, words),
         )
     )
 
 
 def correction(one: Correction, words: Words = UNKNOWN) -> bytes:
     """Return the message that announces a change, as JSON."""
-    named = _named(one, one.revision)
+    named, renamed_from = _named(one, one.revision, words), _renamed_from(one, words)
     decided_at = format_instant(one.decided_at)
     if one.kind == "erased":
-        return _encode(Erased(*named, "erased", decided_at, one.actor))
+        return _encode(Erased(*named, "erased", decided_at, one.actor, renamed_from=renamed_from))
     reward = Raw(one.reward.encode())
     fields = (
         *named,
@@ -297,18 +314,24 @@ def correction(one: Correction, words: Words = UNKNOWN) -> bytes:
     )
     change = UNSET if one.change_id is None else one.change_id
     if one.kind == "revoked":
-        return _encode(Revoked(*fields, reward, change=change))
-    return _encode(_CORRECTIONS[one.kind](*fields, change=change))
+        return _encode(Revoked(*fields, reward, change=change, renamed_from=renamed_from))
+    return _encode(_CORRECTIONS[one.kind](*fields, change=change, renamed_from=renamed_from))
 
 
-def withheld(one: Correction) -> bytes:
+def withheld(one: Correction, words: Words = UNKNOWN) -> bytes:
     """Return the message that replaces the grant of an unlock that is no longer announced as granted, as JSON."""
-    return _encode(Withheld(*_named(one, 1)))
+    return _encode(Withheld(*_named(one, 1, words), renamed_from=_renamed_from(one, words)))
 
 
-def _named(one: Correction, revision: int) -> tuple[int, str, str, str, str, str | None, str, str | None, str | None]:
+def _renamed_from(one: Claimed | Correction, words: Words) -> str | UnsetType:
+    return UNSET if words.name in {None, one.achievement} else one.achievement
+
+
+def _named(
+    one: Correction, revision: int, words: Words
+) -> tuple[int, str, str, str, str, str | None, str, str | None, str | None]:
     user = one.subject if one.scope == "user" else None
-    where = one.achievement, one.tier or None, one.occurrence or None
+    where = words.name or one.achievement, one.tier or None, one.occurrence or None
     return revision, str(one.unlock_id), one.tenant_id, one.scope, one.subject, user, *where
 
 

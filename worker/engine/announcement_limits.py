@@ -8,6 +8,7 @@ from uuid import UUID
 from dsl.check.rewards import reward_bytes
 from dsl.compile import scope_of
 from dsl.outcome import full_name
+from dsl.renames import old_names
 from worker.contract.fields import MAX_ID_BYTES
 from worker.engine.announcement import Claimed, Correction, announcement, correction, words_of
 from worker.engine.origin import Origin
@@ -49,37 +50,38 @@ class Announceable(NamedTuple):
 def announcements(rules: Rules, stream: str) -> Iterator[Announceable]:
     """Yield how large announcements of each achievement are, on a stream of that name."""
     for name, versions in rules.achievements.items():
+        first = (name, *old_names(versions))[-1]
         for version in versions:
             for tier, reward in rewards(version):
                 beside, given = HEADER_BYTES + len(stream), reward_bytes(reward)
-                least = beside + given + _bytes(version, tier, "u", least=True)
+                least = beside + given + _bytes(version, tier, "u", first, least=True)
                 most = beside + max(
-                    given + _bytes(version, tier, _LARGEST_ID),
-                    2 * given + _correction_bytes(version, tier, _LARGEST_ID),
+                    given + _bytes(version, tier, _LARGEST_ID, first),
+                    2 * given + _correction_bytes(version, tier, _LARGEST_ID, first),
                 )
                 yield Announceable(full_name(name, tier), version.version, least, most)
 
 
-def _where(version: Achievement, tier: str | None, ident: str) -> tuple[str, str, str, str, str, str]:
+def _where(version: Achievement, tier: str | None, ident: str, first: str) -> tuple[str, str, str, str, str, str]:
     occurrence = "" if version.repeat is None else LONGEST_OCCURRENCE
-    return ident, scope_of(version), ident, version.name.text, tier or "", occurrence
+    return ident, scope_of(version), ident, first, tier or "", occurrence
 
 
 def _words(version: Achievement, name: str | None, *, final: bool = False) -> Words:
     tier = next((tier for tier in version.tiers if tier.name.text == name), None)
-    return words_of(version, tier, final=final)
+    return words_of(version, tier, final=final, name=version.name.text)
 
 
-def _bytes(version: Achievement, tier: str | None, ident: str, *, least: bool = False) -> int:
+def _bytes(version: Achievement, tier: str | None, ident: str, first: str, *, least: bool = False) -> int:
     """Return the bytes of an announcement whose ids are all the same, but for its reward."""
     origin = min(Origin, key=len) if least else max(Origin, key=len)
     change_id = None if least else MOST_CHANGE
-    where = _where(version, tier, ident)
+    where = _where(version, tier, ident, first)
     one = Claimed(UUID(int=0), *where, version.version, 0, ident, 0, "0", origin, change_id)
     return len(announcement(one, str(one.unlock_id), _words(version, tier, final=least))) - len(one.reward)
 
 
-def _correction_bytes(version: Achievement, tier: str | None, ident: str) -> int:
+def _correction_bytes(version: Achievement, tier: str | None, ident: str, first: str) -> int:
     """Return the bytes of the largest correction, but for its reward, which it has twice."""
     now, before = (version.version, 0, ident), (version.version + 1, 1, f"{ident}~")
     said = [part for pair in zip(before, now, strict=True) for part in pair]
@@ -87,7 +89,7 @@ def _correction_bytes(version: Achievement, tier: str | None, ident: str) -> int
         UUID(int=0),
         10**9,
         "revoked",
-        *_where(version, tier, ident),
+        *_where(version, tier, ident, first),
         max(Origin, key=len),
         0,
         "0",

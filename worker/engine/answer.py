@@ -15,7 +15,6 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from dsl.calendar import format_instant
-from dsl.outcome import full_name
 from dsl.progress import State
 from dsl.values import canonical_number
 from worker.engine.announcement import Instant
@@ -219,6 +218,7 @@ class _Teller:
         visible: frozenset[Key],
     ) -> None:
         self.catalogue = catalogue
+        self.names = catalogue.rules.renames
         self.scope = facts.subject.scope
         self.state = State() if facts.state is None else facts.state
         self.rewards = {held.stored.unlock_id: held.reward for held in facts.unlocks}
@@ -230,8 +230,8 @@ class _Teller:
         entry, reached = self._entry(item), item.reached
         title = self._title(entry)
         return Shown(
-            id=entry.id,
-            achievement=item.achievement,
+            id=self.names.target(entry.achievement, entry.tier),
+            achievement=self.names.now(item.achievement),
             tier=item.tier,
             version=item.version,
             in_force=True,
@@ -263,8 +263,8 @@ class _Teller:
     def kept(self, row: Stored) -> Shown:
         earned = status_of(row) is Status.EARNED
         return Shown(
-            id=full_name(row.achievement, row.tier),
-            achievement=row.achievement,
+            id=self.names.target(row.achievement, row.tier),
+            achievement=self.names.now(row.achievement),
             tier=row.tier or None,
             version=row.version,
             in_force=False,

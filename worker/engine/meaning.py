@@ -26,7 +26,7 @@ SCHEME: Final = 2
 recorded under another scheme is computed again, from the files that were in force then."""
 
 _PLACES: Final = frozenset({"span", "source", "seen"})
-_LATER: Final = {"by": (), "role": None}
+_LATER: Final = {"by": (), "role": None, "renamed": ()}
 """Fields that trees got later, with what they have where none is written: the text is what it was before."""
 
 
@@ -64,15 +64,18 @@ class Recorded(msgspec.Struct, frozen=True):
     scheme: int
     declared: dict[str, str]
     tiers: dict[str, str] = {}
+    names: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Where the achievement has another name than its first one: that, and those between, the latest first."""
 
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 _decoder: Final = msgspec.json.Decoder(Recorded)
 
 
-def recorded(meaning: Meaning) -> str:
-    """Return the declarations as they are recorded, as JSON text."""
-    return _encoder.encode(Recorded(SCHEME, dict(meaning.declared or {}), dict(meaning.tiers or {}))).decode()
+def recorded(meaning: Meaning, names: Sequence[str] = ()) -> str:
+    """Return the declarations as they are recorded, as JSON text; `names` if the achievement was renamed."""
+    declared, tiers = dict(meaning.declared or {}), dict(meaning.tiers or {})
+    return _encoder.encode(Recorded(SCHEME, declared, tiers, list(names) or msgspec.UNSET)).decode()
 
 
 def recalled(own: bytes, starts_at: int | None, declarations: str | None) -> Meaning | None:

@@ -178,6 +178,14 @@ class Coming(Struct, frozen=True):
     unlocks: Annotated[int, Meta(description="Among the subjects that were looked at.")]
 
 
+class Renaming(Struct, frozen=True):
+    """An achievement that has another name than before, by its clause `renamed from`: its unlocks go on."""
+
+    before: str
+    now: str
+    unlocks: Annotated[int, Meta(description="Granted ones, which keep their ids; nothing is announced of them.")] = 0
+
+
 class SameRule(Struct, frozen=True):
     """A retired achievement, and a new one that means the same under another name: users earn that anew."""
 
@@ -211,6 +219,8 @@ class Preview(Struct, frozen=True, kw_only=True):
     is_change: bool
     coming: list[Coming] = []
     same: list[SameRule] = []
+    renamed: list[Renaming] = []
+    misnamed: Annotated[list[str], Meta(description="Names for which `ach apply` refuses these rules, and why.")] = []
 
 
 def schema() -> dict[str, Any]:

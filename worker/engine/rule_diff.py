@@ -14,6 +14,7 @@ from dsl.compile import USER, in_order, references, scope_of, tier_conditions
 from dsl.format import strip_spans
 from dsl.reads import once_text
 from dsl.remembers import inventory
+from dsl.renames import called
 from dsl.syntax import Cmp, Combine, Count, Extreme, Streak, Sum
 from worker.engine.meaning import change_of, meanings_of, nameless
 from worker.engine.preview import (
@@ -25,6 +26,7 @@ from worker.engine.preview import (
     Status,
     VersionChange,
 )
+from worker.engine.renames import NO_RENAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from dsl.schema import EventSchema, Rules
     from dsl.syntax import Achievement, Condition
     from worker.engine.meaning import Meaning
+    from worker.engine.renames import Renames
 
 _OF_ACHIEVEMENT: Final = "achievement "
 _EVENT: Final = "event "
@@ -54,9 +57,9 @@ class Differences(NamedTuple):
     """Retired ones, each with a new one that means the same under another name."""
 
 
-def compare_rules(before: Rules, now: Rules) -> Differences:
-    """Compare two rule sets without errors."""
-    compared = _Compared(before, now)
+def compare_rules(before: Rules, now: Rules, renames: Renames = NO_RENAMES) -> Differences:
+    """Compare two rule sets without errors, under first names. What differs is said by the names of `renames`."""
+    compared = _Compared(before, now, renames)
     changes = [compared.achievement(name) for name in sorted(before.achievements.keys() | now.achievements.keys())]
     of_status: defaultdict[Status, list[AchievementChange]] = defaultdict(list)
     for change in changes:
@@ -85,8 +88,9 @@ def _same(before: Rules, now: Rules) -> list[SameRule]:
 class _Compared:
     """Two rule sets, and what is found when they are compared."""
 
-    def __init__(self, before: Rules, now: Rules) -> None:
+    def __init__(self, before: Rules, now: Rules, renames: Renames) -> None:
         self._before, self._now = before, now
+        self._names = renames.by_first
         self._meant, self._means = meanings_of(before), meanings_of(now)
         self.direct: set[str] = set()
         """Achievements found so far that differ by themselves."""
@@ -114,7 +118,7 @@ class _Compared:
         if old is None:
             self.direct.add(new.name.text)
             earlier = [number for number in among if number < new.version]
-            parts = _parts(among[max(earlier)], new) if earlier else []
+            parts = self._parts(among[max(earlier)], new) if earlier else []
             return VersionChange(new.version, Status.NEW, _starts(new), parts, [])
         before, now = self._meant[key], self._means[key]
         # A further tier is no change of what a version means, but its text is another one.
@@ -124,11 +128,14 @@ class _Compared:
             same = _words(old) == _words(new)
             return None if same else VersionChange(new.version, Status.WORDS, _starts(new), [], [])
         self.direct.add(new.name.text)
-        parts = [*_from(old, new), *_parts(old, new)]
+        parts = [*_from(old, new), *self._parts(old, new)]
         change = None if own else change_of(*key, before, now)
         reasons = () if change is None else change.reasons
         reasons = [reason for reason in reasons if not reason.startswith(_OF_ACHIEVEMENT)]
         return VersionChange(new.version, Status.CHANGED, _starts(new), parts, reasons)
+
+    def _parts(self, old: Achievement, new: Achievement) -> list[Difference]:
+        return _parts(called(old, self._names), called(new, self._names))
 
     def _retired(self, old: Achievement, among: Mapping[int, Achievement]) -> VersionChange:
         if among:

@@ -9,12 +9,14 @@ import msgspec
 
 from dsl.analyze import verdicts
 from dsl.diagnostics import Diagnostic, Severity, render
+from dsl.renames import under_first_names
 from dsl.roles import bases
 from dsl.ruleset import RuleSet, build
 from worker.contract.strict_reader import Contract
 from worker.contract.transport import NO_REGION
-from worker.engine.announcement import UNKNOWN, Words, words_of
+from worker.engine.announcement import Words, unknown, words_of
 from worker.engine.former import Former
+from worker.engine.renames import Renames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +43,16 @@ class RulesRefusedError(ValueError):
 
 
 def read_rules(files: Sequence[RuleFile]) -> RuleSet:
-    """Parse, check and compile rule files as one set.
+    """Parse, check and compile rule files as one set, with achievements under their first names.
+
+    Raises:
+        RulesRefusedError: they have errors.
+    """
+    return under_first_names(read_written(files))
+
+
+def read_written(files: Sequence[RuleFile]) -> RuleSet:
+    """Parse, check and compile rule files as one set, with achievements under the names that they have there.
 
     Raises:
         RulesRefusedError: they have errors.
@@ -82,7 +93,7 @@ class Deployed:
 
     `since` is the epoch from which each scope's plan has been in force, `skew` is in microseconds.
     `mark` is what `Contract` takes, `region` that of messages that name none; `cause` is the change that applied them.
-    `streamed` means that the clock is that of the stream.
+    `streamed` means that the clock is that of the stream. `renamed` is what was renamed before, as in `Renames`.
     """
 
     def __init__(  # noqa: PLR0913 - how it is used, each by name
@@ -97,12 +108,18 @@ class Deployed:
         region: str = NO_REGION,
         cause: Cause | None = None,
         streamed: bool = False,
+        renamed: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
+        ruleset = under_first_names(ruleset)
         if ruleset.program is None:
             raise ValueError("rules with errors cannot be deployed")
         rules = ruleset.rules
+        self.renames = Renames(renamed or {}).with_rules(ruleset)
+        """What achievements are called: everything else here has them under their first names."""
         self.epoch = epoch
         self.rules = rules
+        self.written = ruleset.written or rules
+        """The rules under the names that achievements have now, for people to read."""
         self.program = ruleset.program
         self.contract = Contract(rules.events, prefix=prefix, skew=skew, mark=mark)
         self.region = region
@@ -118,7 +135,7 @@ class Deployed:
         """What is known of the rules before."""
         self.heard = bases(frozenset[str]().union(*[plan.types for plan in self.program.scopes.values()]))
         """Event types that any plan hears."""
-        self._terms = _terms(rules)
+        self._terms = _terms(rules, self.renames)
         self._ruled = {
             scope: frozenset((ruling.achievement, ruling.tier or "") for ruling in plan.rulings)
             for scope, plan in self.program.scopes.items()
@@ -135,7 +152,7 @@ class Deployed:
     def words(self, achievement: str, version: int, tier: str | None) -> Words:
         """Return what announcements say of a version; nothing of one that is no longer deployed."""
         terms = self._terms.get((achievement, version, tier))
-        return UNKNOWN if terms is None else terms.words
+        return unknown(self.renames.now(achievement)) if terms is None else terms.words
 
     def is_final(self, grant: Grant) -> bool:
         """Tell whether late evidence can never take a grant back; False for versions that are no longer deployed."""
@@ -159,14 +176,14 @@ class Deployed:
         return (achievement, tier) in self._ruled.get(scope, frozenset())
 
 
-def _terms(rules: Rules) -> dict[tuple[str, int, str | None], Terms]:
+def _terms(rules: Rules, renames: Renames) -> dict[tuple[str, int, str | None], Terms]:
     finality = verdicts(rules)
     terms: dict[tuple[str, int, str | None], Terms] = {}
     for name, versions in rules.achievements.items():
         for version in versions:
             final = finality[name, version.version].final
             for tier, reward in rewards(version):
-                words = words_of(version, _tier(version, tier), final=final)
+                words = words_of(version, _tier(version, tier), final=final, name=renames.now(name))
                 terms[name, version.version, tier] = Terms(_reward_text(reward), final, words)
     return terms
 

@@ -121,6 +121,7 @@ _CLAUSES: Final = (
     Offer("scope", _KEYWORD, snippet="scope "),
     Offer("family", _KEYWORD, snippet="family "),
     Offer("settle", _KEYWORD, snippet="settle ${1:1h}"),
+    Offer("renamed", _KEYWORD, "keep the unlocks of an old name", "renamed from ${1:old_name}"),
     Offer("tier", _KEYWORD, snippet="tier ${1:bronze} { when $2 }"),
 )
 _OF_TIER: Final = ("title", "when", "reward", "reveal")

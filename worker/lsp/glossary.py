@@ -25,6 +25,7 @@ GLOSSARY: Final = {
     "reward": "What is announced with the unlock: any JSON object.",
     "repeat": "`each`: again and again, afresh after every unlock. `every UNIT`: once in each calendar unit.",
     "scope": "Whose achievement it is: `user`, `tenant`, or the value of a payload field, such as a team.",
+    "renamed": "`renamed from old_name`: the achievement had another name before. Its unlocks go on, with their ids.",
     "family": "A group in catalogues and analytics; it has no other meaning.",
     "settle": "Delays the grant of a contestable achievement: granted if it still holds after that long.",
     "tier": "`tier NAME { when ... }`: one of several. `tier NAME >= N { ... }`: it gives the bound that `when` lacks.",

@@ -19,7 +19,7 @@ from dsl.syntax import Achievement, Combine, Duration
 from worker.lsp.glossary import GLOSSARY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lsprotocol.types import HoverParams
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dsl.lookup.pieces import Piece
     from dsl.lookup.scan import Token
     from dsl.source import Span
-    from dsl.syntax import Condition
+    from dsl.syntax import Condition, Name
     from worker.lsp.desk import Desk, View
 
 
@@ -124,6 +124,8 @@ def _achievement(view: View, name: str, place: Occurrence) -> str:
     node = next((each for each in here if each in versions and place.whole == each.span), versions[-1])
     lines = [_title(node), *([] if node.about is None else [str(node.about.value)]), ""]
     lines += [f"- {text}" for text in _asks(node)]
+    if renamed := next((version.renamed for version in versions if version.renamed), ()):
+        lines.append(f"- {_old_names(renamed)}")
     if len(versions) > 1:
         lines.append(f"- version {node.version} of {len(versions)}")
     return "\n".join([*lines, "", *_verdict(view, node)])
@@ -274,10 +276,16 @@ def _clause(node: Achievement, keyword: str) -> str:
             return f"Here: users whose {words.predicate(where)}."
         case Achievement(active=active), "active" if active is not None:
             return f"Here: {words.active(active)}."
+        case Achievement(renamed=renamed), "renamed" if renamed:
+            return f"Here: {_old_names(renamed)}."
         case Achievement(scope=scope), "scope" if scope is not None and scope.name != "user":
             return f"Here: {words.scope(scope)}."
         case _:
             return ""
+
+
+def _old_names(names: Sequence[Name]) -> str:
+    return f"called {', '.join(f'`{name.text}`' for name in names)} before"
 
 
 def _length(token: Token) -> str:

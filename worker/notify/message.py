@@ -45,6 +45,12 @@ class Announced(msgspec.Struct):
     title: dict[str, str] | None = None
     about: str | None = None
     status: str = ""
+    renamed_from: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the achievement is called and, where it was renamed, its first name, which its subjects have."""
+        return (self.achievement,) if self.renamed_from is None else (self.achievement, self.renamed_from)
 
 
 class Item(NamedTuple):
@@ -100,7 +106,7 @@ def read_item(message: Message, prefix: str) -> Item | None:
         return None
     if _UUID.fullmatch(said.unlock_id) is None:  # it becomes a header
         return None
-    tokens = (token(said.tenant_id), token(said.subject), token(said.achievement), said.unlock_id)
+    tokens = (token(said.tenant_id), token(said.subject), token(said.names[-1]), said.unlock_id)
     own = ".".join((prefix, *tokens))
     if message.subject != (own if said.revision == 1 else f"{own}.{said.revision}"):
         return None
@@ -115,7 +121,7 @@ def is_wanted(said: Announced, wanted: Wanted) -> bool:
         return False
     if wanted.achievements is None:
         return True
-    return said.achievement in wanted.achievements or f"{said.achievement}.{said.tier}" in wanted.achievements
+    return any(one in wanted.achievements or f"{one}.{said.tier}" in wanted.achievements for one in said.names)
 
 
 def webhook_id(said: Announced) -> str:

@@ -149,4 +149,6 @@ class Corrector:
 
     def _in_place(self, one: Correction) -> Announcement:
         name = str(one.unlock_id)
-        return Announcement(unlock_subject(self._settings.unlock_prefix, one, name), withheld(one), f"{name}.withheld")
+        words = self._wording.words(one.achievement, one.version, one.tier)
+        subject = unlock_subject(self._settings.unlock_prefix, one, name)
+        return Announcement(subject, withheld(one, words), f"{name}.withheld")

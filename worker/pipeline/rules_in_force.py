@@ -10,6 +10,7 @@ from anyio import to_thread
 
 from worker.contract.transport import NO_REGION
 from worker.engine.change import Announced, Cause, Policy
+from worker.engine.renames import Renames
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
 from worker.rulefiles import without_collector
 from worker.settings import Clock
@@ -85,9 +86,11 @@ async def load_deployed(store: Store, settings: Settings, sets: RuleSets | None 
     async with store.transaction() as session:
         row = await session.row(RuleSetRow, "rules_in_force")
         since = await since_of(session)
+        renamed = await renamed_before(session)
     files = () if row is None else row.files()
     ruleset = await read_aside(files) if sets is None else await sets.read(files)
-    return prepare(0 if row is None else row.epoch, ruleset, since, settings, None if row is None else row.cause)
+    epoch, cause = (0, None) if row is None else (row.epoch, row.cause)
+    return prepare(epoch, ruleset, since, settings, cause, renamed)
 
 
 async def read_aside(files: Sequence[RuleFile]) -> RuleSet:
@@ -115,11 +118,17 @@ def fields_of_users(ruleset: RuleSet) -> frozenset[str]:
 
 
 def prepare(
-    epoch: int, ruleset: RuleSet, since: Mapping[str, int], settings: Settings, cause: Cause | None = None
+    epoch: int,
+    ruleset: RuleSet,
+    since: Mapping[str, int],
+    settings: Settings,
+    cause: Cause | None = None,
+    renamed: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Deployed:
     """Return rules as they are used.
 
-    `since` has the epoch in which each scope's plan came into force, `cause` is the change that applied them.
+    `since` has the epoch in which each scope's plan came into force, `cause` is the change that applied them, `renamed`
+    what was renamed before, as in `Renames`.
     """
     return Deployed(
         epoch,
@@ -131,7 +140,30 @@ def prepare(
         region=settings.region or NO_REGION,
         cause=cause,
         streamed=settings.clock is Clock.STREAM,
+        renamed=renamed,
     )
+
+
+class _Renamed(NamedTuple):
+    achievement: str
+    names: str
+    """A JSON array."""
+
+
+async def renamed_before(session: Session) -> dict[str, tuple[str, ...]]:
+    """Return what achievements are called that were renamed, and what those in no rules any more were called last."""
+    rows = await session.rows(_Renamed, "renamed_achievements")
+    return {row.achievement: msgspec.json.decode(row.names, type=tuple[str, ...]) for row in rows}
+
+
+async def read_renames(store: Store) -> Renames:
+    """Return what achievements are called now.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    async with store.alone() as session:
+        return Renames(await renamed_before(session))
 
 
 class Aggregate(NamedTuple):

@@ -62,8 +62,8 @@ def offer_of(catalogue: Catalogue, reader: Reader, now: int, rarities: Rarities 
 def _offered(catalogue: Catalogue, entry: Entry, reader: Reader, rarities: Rarities | None) -> Offered:
     title = spoken(entry.titles, reader.languages)
     return Offered(
-        id=entry.id,
-        achievement=entry.achievement,
+        id=catalogue.rules.renames.target(entry.achievement, entry.tier),
+        achievement=catalogue.rules.renames.now(entry.achievement),
         tier=entry.tier,
         version=entry.version,
         scope=entry.scope,

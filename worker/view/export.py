@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from dsl.outcome import Subject
     from worker.engine.entries import Catalogue
+    from worker.engine.renames import Renames
     from worker.settings import Settings
     from worker.store import Session, Store
 
@@ -99,17 +100,17 @@ async def export_person(
             write(f'{"," if n else "{"}\n"{name}": {json_of(value)}')
         counts: dict[str, int] = {}
         for name, pages in reading.lists(progress, erased=erased_at is not None):
-            counts[name] = await _write_list(name, pages, write)
+            counts[name] = await _write_list(name, pages, write, catalogue.rules.renames)
         write("\n}\n")
         return Exported(counts, erased_at is not None)
 
 
-async def _write_list(name: str, pages: Rows, write: Callable[[str], object]) -> int:
+async def _write_list(name: str, pages: Rows, write: Callable[[str], object], renames: Renames) -> int:
     number = 0
     write(f',\n"{name}": [')
     async for page in pages:
         for row in page:
-            write(f"{',' if number else ''}\n{json_of(row)}")
+            write(f"{',' if number else ''}\n{json_of(renames.shown_in(row))}")
             number += 1
     write("\n]" if number else "]")
     return number

@@ -117,7 +117,9 @@ class View:
         """
         catalogue = await self.catalogue()
         _check_scope(catalogue, subject)
-        rules, name = catalogue.rules.rules, question.achievement
+        renames, rules = catalogue.rules.renames, catalogue.rules.written
+        question = question._replace(achievement=renames.named(question.achievement))
+        name = question.achievement
         if reader.as_user:
             question, tiers = await self._asked_by_user(subject, question, reader, now)
         else:
@@ -131,7 +133,8 @@ class View:
         )
         at = now if read.latest is None else read.latest
         explanations = await to_thread.run_sync(explained, rules, subject, question, tiers, read.events, at)
-        return Why(explanations, [one for one in read.contested if one.achievement != name or one.tier in tiers])
+        contested = renames.shown_in(read.contested)
+        return Why(explanations, [one for one in contested if one.achievement != name or one.tier in tiers])
 
     async def _asked_by_user(
         self, subject: Subject, question: Question, reader: Reader, now: int
@@ -144,9 +147,10 @@ class View:
         if not tiers:
             raise CannotExplainError("there is no such achievement here")
         catalogue = await self.catalogue(standing.rules_epoch)
-        named = {(entry.achievement, entry.tier) for entry in catalogue.in_effect(subject.scope, now)}
+        now_called = catalogue.rules.renames.now
+        named = {(now_called(entry.achievement), entry.tier) for entry in catalogue.in_effect(subject.scope, now)}
         visible = {(item.achievement, item.tier) for item in standing.items}
-        others = named_in(catalogue.rules.rules, name) - {name}
+        others = named_in(catalogue.rules.written, name) - {name}
         if any(key[0] in others for key in named - visible):
             raise CannotExplainError("its explanation would name what is not revealed yet")
         return question, tiers

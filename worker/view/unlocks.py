@@ -176,7 +176,7 @@ def _unlocked(catalogue: Catalogue, tenant: str, row: _Row, reader: Reader) -> U
         tenant_id=tenant,
         scope=row.scope,
         subject=row.subject,
-        achievement=row.achievement,
+        achievement=catalogue.rules.renames.now(row.achievement),
         tier=row.tier or None,
         occurrence=row.occurrence or None,
         version=row.version,

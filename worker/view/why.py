@@ -52,6 +52,8 @@ async def read_evidence(
 ) -> Evidence:
     """Read the events of a subject, `most` at the most, and what it keeps though they do not support it any more.
 
+    The question has a name of today; what is kept comes under first names.
+
     Raises:
         CannotExplainError: there are more events than that.
         UnavailableError: the database is away.
@@ -64,9 +66,10 @@ async def read_evidence(
             what = f"{subject.scope} {subject.subject} has {error}"
             raise CannotExplainError(what, "run `ach explain --from-ledger`") from None
         latest = await session.value(int, "latest_instant") if stream_clock else None
-        named = sorted(named_in(rules.rules, question.achievement))
+        own = question._replace(achievement=rules.renames.first(question.achievement))
+        named = sorted(named_in(rules.rules, own.achievement))
         rows = await session.rows(_Row, "contested_of_subject", **subject._asdict(), achievements=named)
-    return Evidence(events, [row.shown() for row in rows if _is_asked_for(row, question)], latest)
+    return Evidence(events, [row.shown() for row in rows if _is_asked_for(row, own)], latest)
 
 
 def _is_asked_for(row: _Row, question: Question) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CLAUSES: Final = (
     *("title", "about", "when", "for", "after", "active", "reveal", "reward", "repeat", "scope", "family", "settle"),
+    "renamed",
     "tier",
 )
 
@@ -47,6 +48,8 @@ def _in_clause(keyword: str, behind: Sequence[Node], clause: Want) -> Place | No
         first = _FIRST.get(keyword)
         return None if first is None else want(first)
     match keyword, words:
+        case "renamed", [*_, "from" | ","]:
+            return None
         case "after", [*_, ","]:
             return want(Want.ACHIEVEMENT)
         case (("when" | "tier"), [_]):
@@ -87,4 +90,5 @@ _FIRST: Final = {
     "scope": Want.SCOPE,
     "family": Want.FAMILY,
     "settle": Want.DURATION,
+    "renamed": Want.FROM,
 }

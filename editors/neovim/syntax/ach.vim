@@ -10,7 +10,7 @@ syntax match achType "\%(:\s*\)\@<=\%(string\|int\|decimal\|bool\|timestamp\|use
 syntax match achDeclaration "^\%(event\|traits\s\+from\|list\|achievement\|example\)\ze\s\+\S"
 syntax match achDeclaration "\<for\s\+each\>\ze\s\+[a-z]"
 syntax match achVariable "\$[a-z][a-z0-9_]*"
-syntax match achClause "\%(^\|[{ ]\)\@<=\%(title\|about\|when\|for\|after\|active\|reveal\|reward\|repeat\|scope\|family\|settle\|tier\)\ze\s\+[^ =:,)\]}]"
+syntax match achClause "\%(^\|[{ ]\)\@<=\%(title\|about\|when\|for\|after\|active\|reveal\|reward\|repeat\|scope\|family\|settle\|renamed\|tier\)\ze\s\+[^ =:,)\]}]"
 syntax match achClause "\<\%(once\s\+per\|version\|fresh\)\>\ze\s*[a-z0-9{]"
 syntax match achStory "\<\%(at\|expect\|times\|every\|tenant\|occurrence\|progress\)\>\ze\s\+[a-z0-9"]"
 syntax match achWord "\<\%(where\|and\|or\|not\|in\|is\|present\|as\|starts\s\+with\|ends\s\+with\|contains\)\>\ze\s\+\S"

@@ -5,9 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from dsl.compile import scope_of
-from dsl.outcome import Subject
+from dsl.outcome import Subject, full_name
 from worker.commands.explain.answer import print_answer
+from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, rules_in_force, with_store
 from worker.engine.why import CannotExplainError, check_named
 from worker.settings import Clock
@@ -36,6 +39,7 @@ async def answer_from_ledger(settings: Settings, request: Request) -> None:
     """
     try:
         stored = await with_store(settings, partial(_read, settings=settings, request=request))
+        request = msgspec.structs.replace(request, achievement=full_name(stored.name, request.tier))
         print_answer(stored.rules, stored.subject, stored.events, request, stored.now, stored.contested)
     except CannotExplainError as error:
         raise CommandError(str(error), error.hint) from error
@@ -45,6 +49,8 @@ class _Stored(NamedTuple):
     """What the database has of a subject; `now` in microseconds."""
 
     rules: Rules
+    name: str
+    """Of the achievement that is asked about, as it is called now."""
     subject: Subject
     events: list[Event]
     now: int
@@ -53,13 +59,16 @@ class _Stored(NamedTuple):
 
 async def _read(store: Store, settings: Settings, request: Request) -> _Stored:
     deployed = await rules_in_force(store, settings)
-    check_named(deployed.rules, request.question)
-    scope = scope_of(deployed.rules.achievements[request.name][0])
+    rules, renames = deployed.written, deployed.renames
+    tell_renamed(renames, request.name)
+    question = request.question._replace(achievement=renames.named(request.name))
+    check_named(rules, question)
+    scope = scope_of(rules.achievements[question.achievement][0])
     tenant = request.subject if scope == "tenant" else request.tenant
     if tenant is None:
         raise CannotExplainError("the ledger holds the events of many tenants: name one", "--tenant TENANT")
     subject = Subject(tenant, scope, request.subject)
     stream_clock = settings.clock is Clock.STREAM
-    read = await read_evidence(store, deployed, subject, request.question, stream_clock=stream_clock)
+    read = await read_evidence(store, deployed, subject, question, stream_clock=stream_clock)
     now = request.now if request.now is not None else request.clock if read.latest is None else read.latest
-    return _Stored(deployed.rules, subject, read.events, now, read.contested)
+    return _Stored(rules, question.achievement, subject, read.events, now, renames.shown_in(read.contested))

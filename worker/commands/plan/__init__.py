@@ -185,7 +185,7 @@ def _write(seen: Preview, rules: RuleSet, path: Path) -> None:
     Raises:
         CommandError: an apply would refuse it, or the file cannot be written.
     """
-    if any(not one.by_declarations for one in seen.refused):
+    if seen.misnamed or any(not one.by_declarations for one in seen.refused):
         raise CommandError("no plan was written: `ach apply` would refuse it", "see the end of the plan above")
     made = plan_file(
         rule_files(rules),

@@ -72,11 +72,14 @@ def lines(preview: Preview, *, width: int = WIDE) -> Iterator[Line]:
 def _lines(preview: Preview, width: int) -> Iterator[Line]:
     yield Line(_against(preview), BOLD)
     yield from _notes(preview)
+    for one in preview.renamed:
+        kept = "1 unlock keeps its id" if one.unlocks == 1 else f"{plural(one.unlocks, 'unlock')} keep their ids"
+        yield Line(f"~ {one.before} -> {one.now}   renamed; {kept}, and nothing is announced of it", CHANGE)
     for change in preview.achievements:
         yield from _achievement(change, preview, width)
     for pair in preview.same:
         said = f"{pair.new} means what {pair.retired} meant, and users earn it anew"
-        yield Line(f"? {said}: to keep the unlocks, keep the id {pair.retired} and change its title", CHANGE)
+        yield Line(f"? {said}: to keep the unlocks, write `renamed from {pair.retired}` into {pair.new}", CHANGE)
     for one in preview.coming:
         name = full_name(one.achievement, one.tier)
         said = f"would earn {name} v{one.version} by what they have today"
@@ -356,6 +359,9 @@ def _estimated(preview: Preview, number: int) -> int:
 
 
 def _refused(preview: Preview) -> Iterator[Line]:
+    if preview.misnamed:
+        yield Line("`ach apply` refuses this: names that cannot be given", REMOVAL)
+        yield from (Line(f"    {text}", REMOVAL) for text in preview.misnamed)
     if not preview.refused:
         return
     yield Line("`ach apply` refuses this: versions that were deployed mean something else now", REMOVAL)

@@ -16,6 +16,7 @@ from worker.commands.options import PATHS, limit_option
 from worker.commands.reconcile.page import LISTED, about, cells_of, html_of, who, words
 from worker.commands.servers import CommandError, on_servers, with_store, write_file
 from worker.engine.reconciliation import DECISIONS
+from worker.pipeline.rules_in_force import read_renames
 from worker.report import screen
 
 if TYPE_CHECKING:
@@ -80,15 +81,17 @@ async def _reconcile(settings: Settings, *, asked: _Asked) -> None:
 
 async def _of_change(store: Store, *, asked: _Asked) -> None:
     found, given = await reconciliation(store, asked.change_id), asked.given
+    renames = await read_renames(store)
+    found = renames.shown_in(found)
     if given["html"] is not None:
-        _write(found, await _first(store, found.change_id), given["html"])
+        _write(found, renames.shown_in(await _first(store, found.change_id)), given["html"])
     if given["as_json"]:
         screen.say_json(found)
     else:
         _print(found)
     if given["listed"]:
         async for page in one_by_one(store, found.change_id):
-            for one in page:
+            for one in renames.shown_in(page):
                 if given["as_json"]:
                     screen.say_json(one)
                 else:
@@ -139,7 +142,8 @@ def _write(found: Reconciliation, listed: list[Decided], path: Path) -> None:
 async def _of_subject(store: Store, *, asked: _Asked) -> None:
     given, limit = asked.given, asked.given["limit"]
     key = given["tenant"] or "", given["scope"], given["user"] or ""
-    found = await of_subject(store, *key, change_id=asked.change_id, limit=limit)
+    renames = await read_renames(store)
+    found = renames.shown_in(await of_subject(store, *key, change_id=asked.change_id, limit=limit))
     if given["as_json"]:
         screen.say_json(found)
         return

@@ -10,10 +10,12 @@ import click
 import msgspec
 
 from dsl.outcome import full_name, subject_name
+from dsl.renames import under_first_names
 from worker.commands.checked_rules import usable_rules
 from worker.commands.options import EXISTING_FILE, PATHS, microseconds, quiet_option, wall_clock
 from worker.commands.replay.request import SKEW, ProcessDiedError, Request, new_mark
 from worker.commands.unlock_totals import print_unlock_totals
+from worker.engine.renames import NO_RENAMES
 from worker.engine.replay import Difference, Expected, Result, compare, replay
 from worker.local.locks import EmbeddedError
 from worker.recording import RecordingError, pieces
@@ -117,8 +119,10 @@ def command(  # noqa: PLR0913 - its options
 def _replay(rules: RuleSet, request: Request) -> bool:
     """Replay and print; return whether the result is the expected one."""
     expected = None if request.expect is None else _read_expected(request.expect)
+    rules = under_first_names(rules)
+    renames = NO_RENAMES.with_rules(rules)
     try:
-        result, dead = _run(rules, request)
+        result, dead = renames.shown_in(_run(rules, request))
     except (RecordingError, EmbeddedError) as error:
         screen.fail(str(error))
         return False
@@ -135,7 +139,7 @@ def _replay(rules: RuleSet, request: Request) -> bool:
     tested = _has_events(result)
     if expected is None:
         return tested
-    difference = compare(result, expected)
+    difference = compare(result, renames.shown_in(expected))
     _print_difference(difference, len(expected.unlocks))
     return difference is None and tested
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,12 +16,11 @@ from worker.engine.rule_set import Deployed
 from worker.report import screen
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from dsl.ruleset import RuleSet
     from worker.admin.ledger_replay import Replayed
     from worker.commands.replay import OfLedger
     from worker.engine.agreement import Disagreement, Earned, Why
+    from worker.engine.renames import Renames
     from worker.settings import Settings
     from worker.store import Store
 
@@ -107,7 +107,17 @@ async def _read(store: Store, *, settings: Settings, request: _Request) -> tuple
         found = await replay_ledger(
             store, rules, request.part, times=request.times, moved=lambda folded: move(folded, "")
         )
-    return in_force.epoch, found
+    return in_force.epoch, [_called(one, rules.renames) for one in found]
+
+
+def _called(one: Replayed, renames: Renames) -> Replayed:
+    """Return what came out of the ledger with the names that achievements have by the rules of the replay."""
+
+    def counted(some: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+        return Counter({(renames.now(name), tier): number for (name, tier), number in some.items()})
+
+    disagreements = renames.shown_in(one.disagreements)
+    return one._replace(unlocks=counted(one.unlocks), holders=counted(one.holders), disagreements=disagreements)
 
 
 def _as_json(epoch: int, request: _Request, found: list[Replayed]) -> dict[str, object]:

@@ -12,7 +12,9 @@ from dsl.calendar import format_instant
 from worker.admin.rollout import deployed_versions
 from worker.admin.rule_book import history
 from worker.commands.options import json_option
+from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, with_store
+from worker.pipeline.rules_in_force import read_renames
 from worker.report import screen
 
 if TYPE_CHECKING:
@@ -30,17 +32,20 @@ if TYPE_CHECKING:
 def command(name: str | None, limit: int, *, as_json: bool) -> None:
     """List all rule sets that were ever in force, the latest first: who, when, why, what was new.
 
-    With NAME, only those that have brought or retired a version of that achievement.
+    With NAME, only those that have brought or retired a version of that achievement, or renamed it.
     """
     on_servers(partial(_history, name=name, limit=limit, as_json=as_json))
 
 
 async def _history(settings: Settings, *, name: str | None, limit: int, as_json: bool) -> None:
     async def work(store: Store) -> list[Moved]:
-        if name is not None and all(one.achievement != name for one in await deployed_versions(store)):
-            raise CommandError(f"no achievement {name} was ever in force", "`ach rules list` has those in force")
+        first = None
+        if name is not None:
+            first = tell_renamed(await read_renames(store), name)
+            if all(one.achievement != first for one in await deployed_versions(store)):
+                raise CommandError(f"no achievement {name} was ever in force", "`ach rules list` has those in force")
         found: list[Moved] = []
-        async with aclosing(history(store, name)) as epochs:
+        async with aclosing(history(store, first)) as epochs:
             async for one in epochs:
                 found.append(one)
                 if len(found) == limit:
@@ -60,11 +65,13 @@ def _row(one: Moved) -> tuple[object, ...]:
     change = "" if past.change_id is None else past.change_id
     back = f"{change}, rolled back" if past.state == "rolled_back" else change
     at = format_instant(past.applied_at)[:19]
-    return past.epoch, at, past.applied_by, back, past.hash[:12], _named(one.new), _named(one.retired), past.message
+    new = ", ".join([*_named(one.new), *(f"{was} -> {now} renamed" for was, now in one.renamed)])
+    retired = ", ".join(_named(one.retired))
+    return past.epoch, at, past.applied_by, back, past.hash[:12], new, retired, past.message
 
 
-def _named(versions: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{name} version {version}" for name, version in versions)
+def _named(versions: Iterable[tuple[str, int]]) -> list[str]:
+    return [f"{name} version {version}" for name, version in versions]
 
 
 def _json_of(one: Moved) -> dict[str, object]:
@@ -79,4 +86,5 @@ def _json_of(one: Moved) -> dict[str, object]:
         "hash": past.hash,
         "new": [{"achievement": name, "version": version} for name, version in one.new],
         "retired": [{"achievement": name, "version": version} for name, version in one.retired],
+        "renamed": [{"before": was, "now": now} for was, now in one.renamed],
     }

@@ -38,9 +38,9 @@ async def _list(settings: Settings, *, as_json: bool) -> None:
                 "version": versions[-1].version,
                 "scope": scope_of(versions[-1]),
                 "title": _text(versions[-1].title),
-                "holders": held.get(name, 0),
+                "holders": held.get(rules.renames.first(name), 0),
             }
-            for name, versions in sorted(rules.rules.achievements.items())
+            for name, versions in sorted(rules.written.achievements.items())
         ]
 
     found = await with_store(settings, work)

@@ -14,8 +14,10 @@ from worker.app import wall_clock
 from worker.commands.applied import as_json_of, check_message, note, print_applied
 from worker.commands.backfill import print_report, run_backfill
 from worker.commands.options import json_object_option
+from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, rules_in_force, whoami, with_store
 from worker.engine.rule_set import RulesRefusedError, read_rules
+from worker.pipeline.rules_in_force import read_renames
 from worker.report import screen
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def command(name: str, reason: str, *, dry_run: bool, as_json: bool) -> None:
 async def _retire(settings: Settings, *, name: str, reason: str, dry_run: bool, as_json: bool) -> None:
     async def work(store: Store) -> None:
         applied = await _applied(store, settings, name=name, reason=reason, dry_run=dry_run)
+        named = (await read_renames(store)).named(name)
         report = None if dry_run else run_backfill(store, settings)
         if as_json:
             screen.say_json(as_json_of(applied, None if report is None else await report))
@@ -49,7 +52,7 @@ async def _retire(settings: Settings, *, name: str, reason: str, dry_run: bool, 
         if report is not None:
             print_report(await report)
             screen.out().print(
-                f"take {name} out of your rule files too: the next `ach apply` brings back what they have"
+                f"take {named} out of your rule files too: the next `ach apply` brings back what they have"
             )
 
     await with_store(settings, work)
@@ -57,7 +60,9 @@ async def _retire(settings: Settings, *, name: str, reason: str, dry_run: bool, 
 
 async def _applied(store: Store, settings: Settings, *, name: str, reason: str, dry_run: bool) -> Applied:
     rules, row = await rules_in_force(store, settings), await in_force(store)
-    if name not in rules.rules.achievements or row is None:
+    tell_renamed(rules.renames, name)
+    name = rules.renames.named(name)
+    if name not in rules.written.achievements or row is None:
         raise CommandError(f"no achievement {name} is in force", "`ach rules list` has those that are")
     files = without(row.files(), name)
     if tuple(files) == tuple(row.files()):

@@ -10,12 +10,15 @@ import click
 from dsl.calendar import format_instant
 from worker.admin.rollout import deployed_versions
 from worker.commands.options import json_option
+from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, with_store
+from worker.pipeline.rules_in_force import read_renames
 from worker.report import screen
 
 if TYPE_CHECKING:
     from worker.admin.rollout import RuleVersion
     from worker.settings import Settings
+    from worker.store import Store
 
 
 @click.command("show")
@@ -27,7 +30,13 @@ def command(name: str, *, as_json: bool) -> None:
 
 
 async def _show(settings: Settings, *, name: str, as_json: bool) -> None:
-    found = [one for one in await with_store(settings, deployed_versions) if one.achievement == name]
+    async def work(store: Store) -> tuple[str, list[RuleVersion]]:
+        renames = await read_renames(store)
+        first = tell_renamed(renames, name)
+        found = [one for one in await deployed_versions(store) if one.achievement == first]
+        return renames.now(first), renames.shown_in(found)
+
+    called, found = await with_store(settings, work)
     if not found:
         raise CommandError(f"no achievement {name} was ever in force", "`ach rules list` has those in force")
     if as_json:
@@ -37,8 +46,8 @@ async def _show(settings: Settings, *, name: str, as_json: bool) -> None:
         retired = "" if one.retired_at is None else f", retired {format_instant(one.retired_at)[:19]}"
         judges = "" if one.starts_at is None else f", judges from {format_instant(one.starts_at)}"
         screen.out().say(
-            f"{name} version {one.version}: since epoch {one.epoch}, applied {format_instant(one.applied_at)[:19]} by "
-            f"{one.applied_by}{judges}{retired}\n\n{one.source}\n"
+            f"{called} version {one.version}: since epoch {one.epoch}, applied {format_instant(one.applied_at)[:19]} "
+            f"by {one.applied_by}{judges}{retired}\n\n{one.source}\n"
         )
 
 
