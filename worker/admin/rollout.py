@@ -51,15 +51,7 @@ from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
 from worker.engine.renames import Renames
 from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError, rules_hash, sources_of
 from worker.pipeline.ledger import clock_of
-from worker.pipeline.rules_in_force import (
-    Aggregate,
-    RuleSetRow,
-    fields_of_users,
-    naming_users,
-    prepare,
-    read_aside,
-    renamed_before,
-)
+from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, naming_users, prepare, read_aside, renamed_before
 from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
@@ -354,8 +346,6 @@ class _Ready(NamedTuple):
     """How far it was when they were written."""
     leaves: bool
     """Whether an achievement or tier may leave the rules."""
-    names_more: bool
-    """Whether more fields of payloads name users."""
     applied: Applied
     """What becomes of versions."""
 
@@ -367,8 +357,7 @@ async def _make_ready(store: Store, change: _Change, past: _Past) -> _Ready:
     rules = prepare(past.epoch + 1, change.ruleset, {}, change.settings, renamed=past.renamed)
     begun, mark = await write_members(store, rules, members.heard)
     leaves = old is None or bool(_rulings(old) - _rulings(change.ruleset))
-    names_more = not fields_of_users(change.ruleset) <= (frozenset() if old is None else fields_of_users(old))
-    return _Ready(rules, members, begun, mark, leaves, names_more, _preview(change, past))
+    return _Ready(rules, members, begun, mark, leaves, _preview(change, past))
 
 
 async def _old_rules(past: _Past) -> RuleSet | None:
@@ -424,7 +413,7 @@ async def _put_into_force(session: Session, change: _Change, past: _Past, ready:
     await write_versions(session, versions, epoch=epoch, by=by, now=now, clock=clock)
     await _write_aggregates(session, ruleset, epoch=epoch, now=now)
     await write_late_members(session, ready.rules, ready.members, ready.mark)
-    if ready.names_more:
+    if ready.members.names_more:
         await session.run("letters_are_unread")
     withdrawn = 0
     if ready.leaves:

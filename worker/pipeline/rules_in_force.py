@@ -112,11 +112,6 @@ def naming_users(ruleset: RuleSet) -> list[str]:
     return [] if ruleset.program is None else sorted(ruleset.program.roles.naming)
 
 
-def fields_of_users(ruleset: RuleSet) -> frozenset[str]:
-    """Return the fields of payloads that name users, in whatever event."""
-    return frozenset() if ruleset.program is None else ruleset.program.roles.fields
-
-
 def prepare(
     epoch: int,
     ruleset: RuleSet,
