@@ -200,7 +200,7 @@ def _bare(text: str, names: tuple[str, ...], call: Call) -> str | None:
     """Return a bool that stands alone, where the event has a filter already."""
     filtered = any(re.match(r"event\s*=.*\bwhere\b", each) for each in given(call))
     alone = re.fullmatch(r"(?:not\s+)?[a-z]\w*", text)
-    return text if filtered and alone is not None and text not in (*names, *_NO_FIELDS, *_UNITS, "all") else None
+    return text if filtered and alone is not None and text not in (*names, *_NO_FIELDS, *_UNITS, "all", "not") else None
 
 
 def _comparison(text: str, names: tuple[str, ...]) -> str | None:
@@ -223,6 +223,6 @@ def _comparison(text: str, names: tuple[str, ...]) -> str | None:
 _NO_FIELDS: Final = frozenset(
     "at_least least min minimum max maximum times number n value bound target threshold goal by once days weeks "  # noqa: SIM905
     "hours months years group_by groupby group partition_by key skip skips except exclude ignore starts start "
-    "week_start week_starts first_day repeat then and or".split()
+    "week_start week_starts first_day repeat then and or distinct of per within unless tz".split()
 )
 """What is more likely meant as another argument than as a field."""

@@ -35,7 +35,7 @@ def beside(_text: str, call: Call, _taken: Taken) -> Meant | None:
 
 def _filtered(call: Call, kept: list[str], tests: list[str], why: str) -> Meant | None:
     event = event_of(kept)
-    if event is None or not tests:
+    if event is None or not tests or not re.match(r"[a-z][\w.]*(?: as \w+)?(?: where\b|\Z)", event):
         return None
     number = next(at for at, each in enumerate(kept) if event in each)
     name, _, before = event.partition(" where ")
@@ -53,6 +53,8 @@ def in_distinct(_text: str, call: Call, _taken: Taken) -> Meant | None:
         kept.append(each.text if found is None else f"distinct={found[1]}")
         if found is not None:
             tests.append(found[2] or f"{found[1]} {found[3]}")
+    if call.name != "count":
+        return None
     return _filtered(call, kept, tests, "`distinct=` names a field, and the filter says which values count")
 
 
@@ -64,7 +66,7 @@ def every(_text: str, call: Call, _taken: Taken) -> Meant | None:
         return None
     words = r"(?:(?:>=|==?|=>)\s*)?(?:all|every|everything|(?:size|length|len|count)\s*\(\s*\w+\s*\))"
     changed = [">= all" if re.fullmatch(words, each) else each for each in arguments]
-    if changed == arguments:
+    if changed == arguments or sum(each.startswith((">", "<")) for each in changed) > 1:
         return None
     return Meant("`all` is as many as the list of the filter has", written(call.name, changed), call)
 
@@ -81,7 +83,8 @@ def field_of_event(_text: str, call: Call, _taken: Taken) -> Meant | None:
         if dotted is not None and event_of([each]) is not None:
             changed = [f"event={dotted[1]}", f"of={dotted[2]}"]
         elif words is not None:
-            changed = [f"event={words[2]}", f"of={words[1]}"]
+            has_event = any(re.match(r"event\s*=", one) for one in arguments)
+            changed = [*([] if has_event else [f"event={words[2]}"]), f"of={words[1]}"]
         elif bound is not None and not any(re.match(r"[<>=]", one) for one in arguments):
             changed = [f"of={bound[1]}", bound[2]]
         else:
