@@ -17,6 +17,7 @@ from dsl.parse.intents.never import never
 from dsl.parse.intents.places import (
     beside,
     bound_in_words,
+    combinations,
     every,
     field_of_event,
     in_a_row,
@@ -52,6 +53,7 @@ _OF_AN_EVENT: Final = (
         several,
         beside,
         in_distinct,
+        combinations,
         every,
         field_of_event,
         commas,

@@ -129,6 +129,32 @@ def several(_text: str, call: Call, _taken: Taken) -> Meant | None:
     return Meant("several events stand in brackets", text, call)
 
 
+def combinations(_text: str, call: Call, _taken: Taken) -> Meant | None:
+    """`distinct=(x, y)`, `distinct=x, y`, `by=["x", "y"]`: several fields stand in brackets, as names."""
+    changed: list[str] = []
+    why = ""
+    for each in given(call):
+        found = re.fullmatch(
+            r"(distinct|by)\s*=\s*(?:\(([^()]*)\)|\[([^\[\]]*)\]|(\w+(?:\s*(?:\+|and|&)\s*\w+)+))", each
+        )
+        names = [] if found is None else re.findall(r"[a-z][\w.]*", (found[2] or found[3] or found[4] or ""))
+        names = [name for name in names if name != "and"]
+        before = re.fullmatch(r"(distinct|by)=\[?([^\[\]]*?)\]?", changed[-1].replace(" ", "")) if changed else None
+        if found is not None and len(names) > 1:
+            changed.append(f"{found[1]}=[{', '.join(names)}]")
+            why = "several fields stand in brackets, as names"
+        elif before is not None and re.fullmatch(r"[a-z]\w*", each) and each not in _FLAGS:
+            changed[-1] = f"{before[1]}=[{', '.join([*before[2].split(','), each])}]"
+            why = "several fields stand in brackets, as names"
+        else:
+            changed.append(each)
+    return Meant(why, written(call.name, changed), call) if why and changed != given(call) else None
+
+
+_SEVERAL: Final = r"\(([^()]*)\)|\[([^\[\]]*)\]|(\w+(?:\s*(?:\+|and|&)\s*\w+)+)"
+_FLAGS: Final = ("all", "every", "not", "consecutive", "in_a_row", "straight")
+
+
 def loose(_text: str, call: Call, _taken: Taken) -> Meant | None:
     """`any([C, C])` and `at_least(2 of C, C)`: conditions stand side by side."""
     changed: list[str] = []
