@@ -11,6 +11,7 @@ import pytest
 from tests.integration.engine import PATIENCE
 from tests.integration.mirrors import Read, assert_same, mirror
 from tests.integration.pipelines import pipeline_on, send, sent
+from tests.integration.roles import with_roles
 from tests.integration.standby import standby_of
 from tests.integration.test_mirror import RULES, event
 from worker.admin.erasure import erase_user
@@ -26,32 +27,23 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.operate]
 
-READS = """
-GRANT USAGE ON SCHEMA public TO {role};
-GRANT SELECT ON event, evaluation, unlock, dead_letter, erasure, progress, rule_set, rule_version, aggregate TO {role}
-"""
-
 
 async def test_a_replica_gives_the_same_mirror(engine: Engine, servers: Servers, tmp_path: Path) -> None:
     await engine.apply(RULES)
     await sent(engine, *(event(n, user=f"u{n % 3}") for n in range(20)))
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, {"event_id": "no event"})
-    role, name = f"mirror_{engine.settings.consumer}", engine.settings.database_url.split("/")[3].split("?")[0]
-    await engine.rows(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
-    for statement in READS.format(role=role).split(";"):
-        await engine.rows(statement)
-    try:
-        async with standby_of(servers, tmp_path / "standby") as standby:
-            admin = await asyncpg.connect(standby.url_of(name))
-            replica = engine.with_settings(database_url=standby.url_of(name).replace("ach@", f"{role}@"))
-            try:
-                await _mirrored(engine, replica, admin, tmp_path)
-            finally:
-                await admin.close()
-    finally:
-        await engine.rows(f"DROP OWNED BY {role}")
-        await engine.rows(f"DROP ROLE {role}")
+    name = engine.settings.database_url.split("/")[3].split("?")[0]
+    async with (
+        with_roles(engine.settings.database_url) as deployment,
+        standby_of(servers, tmp_path / "standby") as standby,
+    ):
+        admin = await asyncpg.connect(standby.url_of(name))
+        url = standby.url_of(name).replace("ach@", f"{deployment.roles.mirror}@")
+        try:
+            await _mirrored(engine, engine.with_settings(database_url=url), admin, tmp_path)
+        finally:
+            await admin.close()
 
 
 async def _mirrored(engine: Engine, replica: Engine, admin: asyncpg.Connection, tmp_path: Path) -> None:

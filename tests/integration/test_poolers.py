@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from worker.local.servers import Servers
     from worker.store import Store
 
-pytestmark = [pytest.mark.anyio, pytest.mark.operate]
+pytestmark = [pytest.mark.anyio, pytest.mark.operate, pytest.mark.timeout(600)]  # fetches Debian's packages
 
 KEEPS_STATEMENTS: Final = (1, 21)
 """The release of PgBouncer that keeps named statements."""

@@ -43,6 +43,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
     return {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin", "PYTHONPATH": "."}
 
 
+@pytest.mark.timeout(600)  # packs everything once more
 def test_the_same_bytes_twice(pyz: Path, tmp_path: Path) -> None:
     build(tmp_path / "ach.pyz")
     assert (tmp_path / "ach.pyz").read_bytes() == pyz.read_bytes()

@@ -156,8 +156,8 @@ _REFUSED: Final = (
         "history_judged_by_a_new_number",
         "a version that begins before one in force is refused",
         at="rollout:_refuse",
-        old="if early := too_early(past.known, change.versions):",
-        new="if early := too_early((), change.versions):",
+        old="if early := renames.shown_in(too_early(past.known, change.versions)):",
+        new="if early := renames.shown_in(too_early((), change.versions)):",
         tests=(f"{CHANGE}::test_a_version_that_begins_before_one_in_force_is_refused",),
     ),
     Bug(

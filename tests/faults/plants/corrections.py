@@ -178,8 +178,8 @@ _SAID: Final = (
         "nothing_to_take_back",
         "a revocation says what to take back",
         at="correction",
-        old="return _encode(Revoked(*fields, reward, change=change))",
-        new='return _encode(Revoked(*fields, Raw(b"{}"), change=change))',
+        old="return _encode(Revoked(*fields, reward, change=change, renamed_from=renamed_from))",
+        new='return _encode(Revoked(*fields, Raw(b"{}"), change=change, renamed_from=renamed_from))',
         tests=(f"{MESSAGES}::test_a_correction_fits_the_schema",),
     ),
 )

@@ -74,7 +74,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "plan_file_of_what_is_refused",
         "no plan is written that an apply would refuse",
         at="plan:_write",
-        old="if any(not one.by_declarations for one in seen.refused):",
+        old="if seen.misnamed or any(not one.by_declarations for one in seen.refused):",
         new="if False:",
         tests=(f"{COMMAND}::test_mistakes_end_with_1",),
     ),
