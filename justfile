@@ -126,6 +126,10 @@ live *args: setup
 group-bench *args: setup
     .venv/bin/python -m bench.group {{ args }}
 
+# What the log of PostgreSQL is made of, in new and in old tables
+wal-bench *args: setup
+    .venv/bin/python -m bench.wal {{ args }}
+
 # What an event takes in the ledger and in the archive, and what a worker pays for an archive
 archive-bench *args: setup
     .venv/bin/python -m bench.archive {{ args }}

@@ -318,7 +318,8 @@ def _in_unit(memory: Memory, tree: Condition, context: Context, repeat: RepeatEv
     unit = Unit(repeat.unit.text)
     if not isinstance(tree, Count | Sum) or not zone.fixed or not steady(repeat.tz, unit):
         return None
-    if tree.mods.within is not None or tree.mods.per is not None or tree.mods.unless is not None:
+    mods = tree.mods
+    if mods.within is not None or mods.per is not None or mods.unless is not None or mods.by:
         return None
     total, key = _unit_total(memory, tree, context, unit, zone, memory.clock(tree.mods))
     return Made(ReachedInUnit(total, _bound_of(memory, tree)), key)

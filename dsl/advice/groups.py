@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from dsl.built_ins import ACTOR
 from dsl.notation import condition
-from dsl.syntax import NO_MODIFIERS, Cmp, Count, CountGroups, Name, RepeatEach, Streak, StreakUnits
-from dsl.trees import key_of, walk, whens
+from dsl.syntax import NO_MODIFIERS, Cmp, Count, CountGroups, Name, RepeatBy, RepeatEach, Streak, StreakUnits
+from dsl.trees import below, key_names, key_of, walk, whens
 from dsl.types import Unit
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from dsl.advice.rulebook import Rulebook
     from dsl.check.problems import Problems, Report
     from dsl.syntax import Achievement, Condition, Pattern
 
 _MOST_DAYS: Final = 7
 """Days of a week: a larger `min` is about events."""
+_SHOWN: Final = 80
+"""Characters of a condition that a hint shows."""
 
 
 def advise_on_groups(book: Rulebook, problems: Problems) -> None:
@@ -25,11 +30,16 @@ def advise_on_groups(book: Rulebook, problems: Problems) -> None:
     for source, version in book.versions():
         report = problems.of(source)
         for when in whens(version):
+            _resets_all(book, when, _repeated(version), report)
             for part in walk(when):
-                _resets_all(book, part, report)
                 if isinstance(part, Streak):
                     _events_for_days(part, report)
             _forgets_all(version, when, report)
+
+
+def _repeated(version: Achievement) -> tuple[str, ...]:
+    """Return the field of `repeat by`, which makes the groups of the whole condition."""
+    return (version.repeat.field.text,) if isinstance(version.repeat, RepeatBy) else ()
 
 
 def groups_of(node: Condition) -> tuple[Name, ...]:
@@ -37,19 +47,40 @@ def groups_of(node: Condition) -> tuple[Name, ...]:
     return node.by if isinstance(node, CountGroups) else key_of(node)
 
 
-def _resets_all(book: Rulebook, node: Condition, report: Report) -> None:
-    """Report an `unless` with an event that has none of the fields that make groups."""
-    fields, unless = groups_of(node), node.mods.unless
-    if not fields or unless is None:
-        return
-    names = [field.text for field in fields if field.text != "actor"]
-    for one in unless.alternatives:
+def _resets_all(book: Rulebook, node: Condition, around: tuple[str, ...], report: Report) -> None:
+    """Report each `unless` with an event that has none of the fields that make the groups around it."""
+    inside = around if isinstance(node, CountGroups) else (*around, *key_names(node))
+    whole = tuple(name.text for name in node.by) if isinstance(node, CountGroups) else ()
+    for one in () if node.mods.unless is None else node.mods.unless.alternatives:
         schema = book.rules.events.get(one.event.text)
-        if schema is not None and names and not any(name in schema.fields for name in names):
-            shown = ", ".join(f"`{name}`" for name in names)
+        if schema is None:
+            continue
+        if whole and any(name in schema.fields for name in whole):
+            message = f"`{one.event.text}` resets the whole count, whichever {_listed(whole)} it has"
+            report.warn("ACH525", one.span, message, f"to reset one group alone, write `unless=` in {_inner(node)}")
+        elif not _names_group((*inside, *whole), schema.fields):
+            shown = _listed((*inside, *whole))
             message = f"`{one.event.text}` has no {shown}, so it resets every group"
-            hint = f"declare {shown} in `{one.event.text}`, and each one resets its own group alone"
+            there = f" and write `unless=` in {_inner(node)}: " if whole else ", and "
+            hint = f"declare {shown} in `{one.event.text}`{there}each one resets its own group alone"
             report.warn("ACH525", one.span, message, hint)
+    for part in below(node):
+        _resets_all(book, part, (*inside, *whole), report)
+
+
+def _names_group(names: tuple[str, ...], fields: Container[str]) -> bool:
+    """Return whether an event says which groups it is about; `actor` every event has."""
+    return not names or ACTOR in names or any(name in fields for name in names)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in dict.fromkeys(names))
+
+
+def _inner(node: Condition) -> str:
+    """Return what is asked of each group, short enough for a hint."""
+    text = condition(below(node)[0])
+    return text if len(text) <= _SHOWN else "what is asked of each"
 
 
 def _forgets_all(version: Achievement, when: Condition, report: Report) -> None:

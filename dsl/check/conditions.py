@@ -66,6 +66,7 @@ _BUILT_IN: Final = {
     **dict.fromkeys(("month", "months"), "at.month"),
     **dict.fromkeys(("year", "years"), "at.year"),
     **dict.fromkeys(("week", "weeks"), "at.week"),
+    **dict.fromkeys(("now", "current_time", "occurred_at", "created_at", "event_time"), "at"),
     **dict.fromkeys(("weekday", "weekdays", "day_of_week", "dow"), "at.weekday"),
 }
 """Names of what an event has by itself, by other names."""
@@ -174,7 +175,8 @@ class Conditions:
         known = [event for event in events if event.text in self.names.events]
         fields = [self.fields(known, name.text, name.span) for name in names if name.text != ACTOR]
         check_lists(names, fields, self.report)
-        check_one_value(node, names, self.report)
+        lists = {field.name for each in fields for field in each if field.type.element is not None}
+        check_one_value(node, [name for name in names if name.text not in lists], self.report)
 
     def _nested(self, node: Nested, window: str | None) -> None:
         if not isinstance(node, CountGroups):
@@ -329,16 +331,25 @@ class Conditions:
         fields = self.fields(events, ref.name, ref.span, meant)
         return fields[0].type if fields else None
 
+    def _unknown(self, achievement: Name) -> None:
+        """Report an achievement that there is none of: it has another name now, or is a whole family."""
+        name = achievement.text
+        now, member = self.names.renamed.get(name), self.names.member_of(name)
+        if now is not None:
+            self.report.error("ACH204", achievement.span, f"`{name}` is called `{now}` now", f"did you mean `{now}`?")
+        elif member is not None:
+            hint = f"`{name}` is a family: name one of its achievements, such as {member}"
+            self.report.error("ACH204", achievement.span, f"there is no achievement `{name}`", hint)
+        else:
+            self.report.unknown("ACH204", "achievement", name, achievement.span, self.names.achievements)
+
     def target(self, achievement: Name, tier: Name | None) -> None:
         """Check that an achievement is declared, and has that tier in one of its versions."""
         name = achievement.text
         if name in self.names.lost_achievements or name.startswith(self.names.lost_families):
             return
-        if name not in self.names.achievements and (now := self.names.renamed.get(name)) is not None:
-            message = f"`{name}` is called `{now}` now"
-            self.report.error("ACH204", achievement.span, message, f"did you mean `{now}`?")
-        elif name not in self.names.achievements:
-            self.report.unknown("ACH204", "achievement", name, achievement.span, self.names.achievements)
+        if name not in self.names.achievements:
+            self._unknown(achievement)
         elif tier is not None and tier.text not in self.names.tiers[name]:
             tiers = self.names.tiers[name]
             hint = self.report.guess(tier.text, tiers) if tiers else f"`{name}` has no tiers"

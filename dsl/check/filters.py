@@ -12,7 +12,7 @@ from dsl.check.kinds import ELEMENTS, ORDERED, Kind, kind_of, kind_of_constant
 from dsl.check.problems import a_type
 from dsl.expressions import is_constant, refs
 from dsl.notation import expression
-from dsl.parse.bounds import number_for
+from dsl.parse.bounds import in_the_unit_of
 from dsl.syntax import And, Compare, Contains, Duration, Literal, Member, Not, Or, Present, Ref, Truth
 from dsl.types import FieldType
 
@@ -127,18 +127,18 @@ def _field_against(left: Ref, values: tuple[Constant, ...], lookup: Lookup, repo
         if found is not None and (kind_of_constant(value) is not kind or kind is Kind.USER):
             wrong = value.span
             message = f"`{left.name}` is {a_type(found)}, this is {kind_of_constant(value)}"
-            hint = _in_its_unit(left.name, value) if kind is Kind.NUMBER and isinstance(value, Duration) else None
+            hint = _of_a_span(left.name, value) if kind is Kind.NUMBER and isinstance(value, Duration) else None
             report.error("ACH301", value.span, message, hint or _wanted(found, left.name))
     return None if wrong is not None else kind
 
 
-def _in_its_unit(field: str, value: Duration) -> str:
-    """Return what to write for a length that is compared with a number."""
-    number = number_for(field, value)
-    return f"write a number, in the unit of `{field}`" + ("" if number is None else f": {number}")
-
-
 _USERS: Final = "a user compares with another user field or `actor`, and with nothing else"
+
+
+def _of_a_span(name: str, value: Duration) -> str:
+    """Return what `seconds > 1m` may mean: so many of the unit that the field counts."""
+    number = in_the_unit_of(name, value.us)
+    return f"`{name}` is a plain number: write {'one' if number is None else number}"
 
 
 def _wanted(kind: FieldType, name: str) -> str:

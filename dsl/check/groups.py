@@ -11,6 +11,8 @@ from dsl.trees import below, key_of, walk
 from dsl.types import Unit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dsl.check.problems import Report
     from dsl.syntax import Condition, Modifiers, Name
 
@@ -24,8 +26,8 @@ def most_groups(node: Condition) -> int:
     return own + max((most_groups(part) for part in below(node)), default=0)
 
 
-def check_one_value(node: Condition, names: tuple[Name, ...], report: Report) -> None:
-    """Check that no group is asked for several values of the field that makes it."""
+def check_one_value(node: Condition, names: Sequence[Name], report: Report) -> None:
+    """Check that no group is asked for several values of the field that makes it; a list may bring others with it."""
     for part in walk(node):
         if isinstance(part, Count) and part.distinct and at_least(part.cmp) > 1:
             field = part.distinct[0].text

@@ -16,6 +16,7 @@ from dsl.check.roles import give_roles
 from dsl.diagnostics import nearest
 from dsl.roles import AS
 from dsl.schema import EventSchema, Field
+from dsl.source import ElementSource
 from dsl.syntax import Achievement, EventDecl, Example, ListDecl, TraitsDecl
 from dsl.types import FieldType, Number
 
@@ -90,6 +91,13 @@ class Names:
         self.lost_families: tuple[str, ...] = ()
         """What the names of members begin with, of families that could not be expanded."""
         self.lost_traits = False
+
+    def member_of(self, family: str) -> str | None:
+        """Return the name of one achievement of a family; None where there is no family of the name."""
+        for name, versions in self.achievements.items():
+            if name.startswith(f"{family}_") and isinstance(versions[0].source, ElementSource):
+                return name
+        return None
 
 
 def gather(files: Sequence[File], expanded: Expanded, problems: Problems) -> Names:

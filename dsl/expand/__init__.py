@@ -100,9 +100,13 @@ class _Expansion:
         if not made:
             self._lose(node)
         var = "" if node.each is None else node.each.var.text
-        self.made.extend(
-            File(source=ElementSource(source, element, var), declarations=(member,)) for element, member in made
-        )
+        for element, member in made:
+            own = ElementSource(source, element, var)
+            whole = self._plain(member, own) if member.open else member
+            if whole is None:
+                self._lose(member)
+            else:
+                self.made.append(File(source=own, declarations=(whole,)))
 
     def _lose(self, node: Achievement | Example) -> None:
         if isinstance(node, Achievement):

@@ -24,6 +24,7 @@ from dsl.syntax import (
     Contains,
     Count,
     EventDecl,
+    Hole,
     Literal,
     Member,
     Not,
@@ -70,13 +71,16 @@ class Resolver:
         self._found = found
 
     def resolve(self, node: Achievement, lists: Lists, source: Source) -> Achievement | None:
-        """Return an achievement with its names resolved; None where one has no meaning, which is reported."""
+        """Return an achievement with its names resolved; None where one has no meaning, which is reported.
+
+        It stays open where only the members of the family have a meaning.
+        """
         before = len(self._found.problems)
         names = _Names(self._fields, lists, source, self._found)
         where = None if node.where is None else names.predicate(node.where, (TRAITS,))
         when = None if node.when is None else names.condition(node.when)
         tiers = tuple(replace(tier, when=names.condition(tier.when)) for tier in node.tiers)
-        changed = replace(node, where=where, when=when, tiers=tiers, open=False)
+        changed = replace(node, where=where, when=when, tiers=tiers, open=names.is_open)
         return changed if len(self._found.problems) == before else None
 
 
@@ -86,6 +90,8 @@ class _Names:
         self._lists = lists
         self._source = source
         self._found = found
+        self.is_open = False
+        """Whether a `>= all` asks for a list with the element of a family in it."""
 
     # -- conditions --
 
@@ -107,12 +113,17 @@ class _Names:
         changed = {name: after for name, (before, after) in fields.items() if after is not before}
         node = replace(value, **changed) if changed else value
         cmp = getattr(node, "cmp", None)
-        if not isinstance(cmp, Cmp) or cmp.kind != "all":
-            return node
+        return self._all(node, cmp) if isinstance(cmp, Cmp) and cmp.kind == "all" else node
+
+    def _all(self, node: msgspec.Struct, cmp: Cmp) -> msgspec.Struct:
+        """Return an operator with what `>= all` stands for; of a family, each member has a list of its own."""
         if not isinstance(node, Count):
-            self._refuse(cmp, "`>= all` is a bound of a count of different values alone")
-            return replace(node, cmp=replace(cmp, bound=1, kind=""))
-        return self._counted(node)
+            self._refuse(cmp, "`all` is a bound of `count` with `distinct=F` only: the length of a list")
+        elif _has_hole(node.event):
+            self.is_open = True
+        else:
+            return self._counted(node)
+        return node
 
     def _counted(self, node: Count) -> Count:
         """Return a count with the length of its list for a bound."""
@@ -212,3 +223,12 @@ def _conjuncts(node: Predicate) -> Iterator[Predicate]:
             yield from _conjuncts(part)
     else:
         yield node
+
+
+def _has_hole(pattern: Pattern) -> bool:
+    """Return whether a list in a filter holds the element of a family, which may be in it twice then."""
+    filters = (pattern.where, *(one.where for one in pattern.alternatives))
+    lists = (
+        part.values for each in filters if each is not None for part in _conjuncts(each) if isinstance(part, Member)
+    )
+    return any(isinstance(value, Literal) and isinstance(value.value, Hole) for values in lists for value in values)

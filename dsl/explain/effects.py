@@ -16,7 +16,7 @@ from dsl.filters import field_getter, pattern_types
 from dsl.nodes.compose import Per, Within
 from dsl.nodes.streak import StreakReached
 from dsl.progress import Run
-from dsl.syntax import Count, Extreme, Ref, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import Count, Extreme, Ref, Sequence, Streak, StreakUnits, Sum, Unlocked
 from dsl.types import Unit
 from dsl.values import canonical_number
 from dsl.watch import is_grouped, lacks, needed_fields
@@ -209,9 +209,14 @@ def run_of(probe: Probe, state: State) -> tuple[int, int] | None:
 def broken_at(probe: Probe, last: int) -> str:
     """Return where a run that ended at unit `last` broke: the first unit that it could not do without."""
     tree = probe.tree
-    if not isinstance(tree, Streak):
+    if not isinstance(tree, Streak | StreakUnits):
         raise TypeError(tree)
-    unit = Unit(tree.unit.text)
-    missing = words.pattern(tree.event) if tree.min == 1 else f"fewer than {tree.min} {words.pattern(tree.event)}"
-    where = label(unit, last + 1 + tree.grace)
-    return f"the streak broke on {where}: {'no ' if tree.min == 1 else ''}{missing}"
+    where = label(Unit(tree.unit.text), last + 1 + tree.grace)
+    return f"the streak broke on {where}: {_lacked(tree)}"
+
+
+def _lacked(tree: Streak | StreakUnits) -> str:
+    """Return what a unit lacked that was not active."""
+    if isinstance(tree, StreakUnits):
+        return f"without {words.condition(tree.inner)}"
+    return f"{'no' if tree.min == 1 else f'fewer than {tree.min}'} {words.pattern(tree.event)}"

@@ -31,8 +31,6 @@ def grouped(probe: Probe, state: State, now: Now, reach: Reach) -> str:
             return f"{_more(measure)} {words.fields(by)}, each with {words.condition(inner)}"
         case CountUnits(unit=unit, inner=inner):
             return f"{_units(measure, unit.text)}, each with {words.condition(inner)}"
-        case StreakUnits(unit=unit, inner=inner):
-            return f"{_units(measure, unit.text)} in a row, each with {words.condition(inner)}"
         case _:
             return _furthest(probe, state, now, reach)
 

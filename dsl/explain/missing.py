@@ -13,7 +13,7 @@ from dsl.local_time import EventClock, UserClock, stretch_now, unit_now
 from dsl.nodes.recent import CountReached, DistinctReached, SumReached
 from dsl.nodes.sequence import SequenceReached
 from dsl.progress import KeyedSteps, RecentAmounts, Steps
-from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, StreakUnits, Sum, Unlocked
 from dsl.types import Unit
 from dsl.values import canonical_number, minus
 from dsl.watch import is_grouped
@@ -74,6 +74,9 @@ def missing(probe: Probe, moment: Moment, reach: Reach) -> list[str]:
 def _steps(probe: Probe, moment: Moment, reach: Reach) -> Iterator[str]:
     """Yield what the operator itself lacks."""
     tree, measure = probe.tree, probe.measure(moment.state, moment.now, reach)
+    if isinstance(tree, StreakUnits) and not tree.mods.by:
+        yield from _streak(probe, tree, moment, measure)
+        return
     if is_grouped(tree):
         yield grouped(probe, moment.state, moment.now, reach)
         return
@@ -146,7 +149,7 @@ def _combined(probe: Probe, tree: Combine, moment: Moment, reach: Reach) -> Iter
 # -- streaks and sequences --------------------------------------------------------------------------------------------
 
 
-def _streak(probe: Probe, tree: Streak, moment: Moment, measure: Measure) -> Iterator[str]:
+def _streak(probe: Probe, tree: Streak | StreakUnits, moment: Moment, measure: Measure) -> Iterator[str]:
     run, unit = run_of(probe, moment.state), Unit(tree.unit.text)
     if run is None or not measure.current:
         if run is not None and _is_over(probe, tree, moment, run[0]):
@@ -158,7 +161,8 @@ def _streak(probe: Probe, tree: Streak, moment: Moment, measure: Measure) -> Ite
         yield broke
     left = words.plural(minus(measure.target or 0, measure.current), f"more {unit.value}")
     until = label(unit, run[0] + 1 + tree.grace)
-    yield f"{left} in a row with {words.pattern(tree.event)}: the next one by {until}, or the streak breaks"
+    each = words.pattern(tree.event) if isinstance(tree, Streak) else words.condition(tree.inner)
+    yield f"{left} in a row with {each}: the next one by {until}, or the streak breaks"
 
 
 def _by_utc(probe: Probe) -> str:
@@ -168,7 +172,7 @@ def _by_utc(probe: Probe) -> str:
     return ", by UTC" if many else ""
 
 
-def _is_over(probe: Probe, tree: Streak, moment: Moment, last: int) -> bool:
+def _is_over(probe: Probe, tree: Streak | StreakUnits, moment: Moment, last: int) -> bool:
     return unit_now(probe.clock, moment.state, moment.now, Unit(tree.unit.text)) - last - 1 > tree.grace
 
 

@@ -10,7 +10,7 @@ from dsl.parse.calls import Call, call_at, flat
 from dsl.source import Span
 
 _OURS: Final = {
-    "count": "times number occurrences exists happened happens every each once has did quantity counter tally",
+    "count": "times number occurrences exists happened happens every each once has did quantity counter tally events",
     "sum": "total add sum_of cumulative accumulated accumulate points",
     "max": "maximum highest best greatest peak largest record",
     "min": "minimum lowest fastest least shortest smallest",
@@ -69,6 +69,10 @@ def _once(call: Call) -> Suggestion | None:
         written[0] = f"event={written[0]}"
     if not written or not written[0].startswith("event"):
         return None
+    if call.name == "has" and re.fullmatch(r"event=[a-z]\w*", written[0]):
+        name = written[0].removeprefix("event=")
+        hint = f"write unlocked({name}) for an achievement, or count({written[0]}, >= 1) for an event"
+        return Suggestion(hint, call.span, "")
     text = f"count({', '.join([*written, '>= 1'])})"
     return Suggestion(f"an event that happened once is a count of one; write: {text}", call.span, text)
 

@@ -23,7 +23,7 @@ MOST_FIELDS: Final = 8
 def required(args: Arguments, name: str) -> Named | None:
     """Return an argument that must be there, None where it is missing, which is reported."""
     argument = args.named.get(name)
-    if argument is None:
+    if argument is None and name not in args.doubtful:
         args.wrong("ACH112", args.at, f"`{args.operator}` needs `{name}=`", args.meant(args.inside))
     return argument
 

@@ -80,6 +80,8 @@ class Arguments:
         """How often it was asked what is meant."""
         self.has_event = False
         """Whether an argument is `event=`, perhaps one further on."""
+        self.doubtful: set[str] = set()
+        """Arguments that are there in a form that is reported: they are not missing as well."""
 
     @property
     def inside(self) -> Span:
@@ -131,7 +133,7 @@ def sort(args: Arguments, argument: Argument) -> None:
         case Literal() | Duration() | Instant() | Percent():
             _sort_scalar(args, argument)
         case Unread():
-            pass
+            args.doubtful |= {"event", "distinct"} if args.shape.nests else set()
         case _:
             _sort_part(args, argument)
 
@@ -141,6 +143,7 @@ def _sort_named(args: Arguments, argument: Named) -> None:
     allowed = (*args.shape.named, *MODIFIERS)
     if name.text not in allowed:
         hint = args.meant(name.span) or _unknown_hint(args, name.text)
+        args.doubtful.add(nearest(name.text, (*args.shape.named, *MODIFIERS)) or "")
         args.wrong("ACH110", name.span, f"`{args.operator}` takes no `{name.text}`", hint)
     elif name.text in args.named:
         error("ACH111", name.span, f"`{name.text}` is given twice")
@@ -156,7 +159,11 @@ def _unknown_hint(args: Arguments, name: str) -> str | None:
     if name in _APART:
         return _least_time(args)
     if name in _SPANS:
-        return "a season is a clause of the achievement: active 2026-05-01T00:00:00Z .. 2026-06-01T00:00:00Z"
+        return "which events count is a clause of the achievement: active 2026-05-01T00:00:00Z .. 2026-06-01T00:00:00Z"
+    if name in ("as", "role"):
+        return "a role follows the event: event=like as author"
+    if name == "distinct" and args.operator == "streak":
+        return "count values in each unit: streak(per=week, count(event=habit.done, distinct=at.date, >= 5), >= 4)"
     allowed = (*args.shape.named, *MODIFIERS)
     guess = nearest(name, allowed)
     if guess:
@@ -236,6 +243,8 @@ def _sort_scalar(args: Arguments, value: Scalar) -> None:
     is_number = isinstance(value, Literal) and not isinstance(value.value, str | bool)
     if args.shape.number and is_number and args.number is None:
         args.number = cast("Literal", value)
+    elif args.shape.bound and is_number and _is_thousands(args.bound, value.span):
+        error("ACH111", value.span, "a comma separates arguments, not thousands", "write 1000, or 1_000")
     elif args.shape.bound and is_number:
         slip("ACH114", value.span, "a bound needs a comparison", f"write `{args.shape.bound}` before it")
         _sort_bound(args, Bound(args.shape.bound, value.span, value, value.span))
@@ -244,8 +253,16 @@ def _sort_scalar(args: Arguments, value: Scalar) -> None:
         hint = "write events without quotes: event=lesson.completed" if text and args.shape.required else None
         if text and args.shape.target:
             hint = f"write names without quotes: {args.operator}({cast('Literal', value).value})"
+        if text and hint:
+            args.doubtful |= {"event", "name"}
         hint = args.meant(value.span) or hint
         args.wrong("ACH113", value.span, f"`{args.operator}` takes no bare value here", hint)
+
+
+def _is_thousands(bound: Bound | None, span: Span) -> bool:
+    """Return whether a number stands right behind a bound, as in `>= 1,000`."""
+    text = READING.get().source.text
+    return bound is not None and span.end - span.start == 3 and text[bound.span.end : span.start] == ","  # noqa: PLR2004
 
 
 def _sort_part(args: Arguments, part: Condition) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import re
+from typing import TYPE_CHECKING, Final, cast
 from typing import Literal as OneOf
 
 from dsl.parse.literals import Percent
@@ -11,9 +12,17 @@ from dsl.parse.reading import READING, error, slip
 from dsl.syntax import Cmp, Duration, Literal, Name
 from dsl.types import DAY, HOUR, MINUTE, SECOND
 
+_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
+
 if TYPE_CHECKING:
     from dsl.parse.arguments import Arguments
     from dsl.parse.raw import Bound
+
+
+_OTHER_EXTREME: Final = {
+    "max": "use min(...) for the smallest value of a field",
+    "min": "use max(...) for the largest value of a field",
+}
 
 
 def cmp_of(args: Arguments) -> Cmp | None:
@@ -38,13 +47,7 @@ def _bound(bound: Bound, op: OneOf[">=", ">", "<=", "<"] | None, args: Arguments
         READING.get().open_names = True
         return Cmp(op=op, bound=0, kind="all", span=bound.span)
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
-        hint = _of_a_duration(args, value, op or bound.op) if isinstance(value, Duration) else None
-        if isinstance(value, Percent):
-            from dsl.parse.aliases import NO_AVERAGE  # noqa: PLC0415 - for faulty calls alone
-
-            hint = NO_AVERAGE
-        if isinstance(value, Name):
-            hint = "the one word that can stand here is `all`: every value of the list in the filter"
+        hint = _in_figures(args, value, op or bound.op)
         if args is None:
             error("ACH113", value.span, "a bound must be a number", hint)
         else:
@@ -53,23 +56,41 @@ def _bound(bound: Bound, op: OneOf[">=", ">", "<=", "<"] | None, args: Arguments
     return None if op is None else Cmp(op=op, bound=value.value, span=bound.span)
 
 
+def _in_figures(args: Arguments | None, value: object, op: str) -> str | None:
+    """Return what a bound may mean that is no number."""
+    match value:
+        case Duration():
+            return _of_a_duration(args, value, op)
+        case Name():
+            return f"write it in figures: {op} 10; the one word that can stand here is `all`, with `>=`"
+        case Percent():
+            from dsl.parse.aliases import NO_AVERAGE  # noqa: PLC0415 - for faulty calls alone
+
+            many = args is None or args.operator not in ("max", "min", "sum")
+            return NO_AVERAGE if many else f"write the number alone: {op} {value.value}"
+        case Literal(value=str() as text) if _NUMBER.fullmatch(text):
+            return f"write numbers without quotes: {op} {text}"
+        case _:
+            return None
+
+
 def _of_a_duration(args: Arguments | None, value: Duration, op: str) -> str:
     """Return what a bound such as `24h` may mean: a span, or so many of the unit that a field counts."""
     field = None if args is None else args.named.get("of")
     if args is None or field is None or not isinstance(field.value, RawEvent):
         return f"for a span of time write within={value.text}"
     name = field.value.name.text
-    number = number_for(name, value)
+    number = in_the_unit_of(name, value.us)
     if number is None:
         return f"a bound is a number, in the unit of `{name}`"
     return f"a bound is a number, in the unit of `{name}`: write {op} {number}"
 
 
-def number_for(field: str, value: Duration) -> int | None:
-    """Return a length as the number that a field counts, as far as its name says in which unit."""
+def in_the_unit_of(name: str, us: int) -> int | None:
+    """Return a span of microseconds in the unit that a field such as `duration_seconds` names; None where unknown."""
     units = (("sec", SECOND), ("min", MINUTE), ("hour", HOUR), ("hr", HOUR), ("day", DAY))
-    unit = next((length for word, length in units if word in field), None)
-    return None if unit is None or value.us % unit else value.us // unit
+    unit = next((length for word, length in units if word in name), None)
+    return None if unit is None or us % unit else us // unit
 
 
 def free_bound(bound: Bound) -> Cmp | None:
@@ -99,6 +120,8 @@ def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | N
     if meant_instead is None and op in ("=", "=="):
         slip("ACH114", bound.op_span, message, f"one more event must not undo it: write `{allowed[0]}`")
         return allowed[0]
-    hint = "use min(...) for the smallest value of a field" if args.operator == "max" and op != "!=" else None
+    hint = None
+    if args.operator in _OTHER_EXTREME and op != "!=":
+        hint = _OTHER_EXTREME[args.operator]
     args.wrong("ACH114", bound.op_span, message, meant_instead or hint)
     return None

@@ -199,7 +199,8 @@ class Clauses:
     def reveal_at(self, keyword: Token, _at: Token, percent: Percent | Literal) -> Clause:
         span = Span(keyword.start_pos, percent.span.end)
         if isinstance(percent, Literal):
-            error("ACH113", percent.span, "`reveal at` takes a percentage", f"write {percent.value}%")
+            hint = f"write {literals.percent_of(percent.value)}%"
+            error("ACH113", percent.span, "`reveal at` takes a percentage", hint)
             return Clause("reveal", place(keyword), None)
         return Clause("reveal", place(keyword), Reveal(kind="at", percent=percent.value, span=span))
 

@@ -266,19 +266,30 @@ def _ref(name: Name) -> Ref:
         READING.get().open_names |= name.text in (AT, ACTOR)
         return Ref(name=name.text, builtin=name.text == ACTOR, span=name.span)
     if name.text not in ZONED or "$" in name.text:
-        first, _, part = name.text.rpartition(".")
-        guess = nearest(name.text, ZONED)
-        hint = "fields have no dots; of the event's own time there are " + (", ".join(ZONED))
-        if first == AT and part in ("time", "clock", "time_of_day"):
-            hint = "the hour of an event is `at.hour`: write at.hour < 6"
-        elif first != AT and f"{AT}.{part}" in ZONED:
-            hint = f"only the event's own time has parts: {AT}.{part}"
-        elif first not in ("", AT):
-            hint = f"fields have no dots: write {part}"
-        elif guess:
-            hint = f"did you mean `{guess}`?"
-        error("ACH123", name.span, f"`{name.text}` is neither a field nor a built-in", hint)
+        error("ACH123", name.span, f"`{name.text}` is neither a field nor a built-in", _undotted(name.text))
     return Ref(name=name.text, builtin=True, span=name.span)
+
+
+def _undotted(text: str) -> str:
+    """Return what a name with a dot may mean: a part of the event's own time, a function, or its last part alone."""
+    first, _, last = text.rpartition(".")
+    if first == AT and last in ("time", "clock", "time_of_day"):
+        return "the hour of an event is `at.hour`: write at.hour < 6"
+    if first not in ("", AT) and f"{AT}.{last}" in ZONED:
+        return f"only the event's own time has parts: {AT}.{last}"
+    if first == AT:
+        guess = None if last in ("time", "now") else nearest(text, ZONED)
+        return f"did you mean `{guess}`?" if guess else f"of the event's own time there are {', '.join(ZONED)}"
+    if last in _OTHER_NAMES:
+        return f"write {_OTHER_NAMES[last]}({first})"
+    return f"fields have no dots: write {last}"
+
+
+_OTHER_NAMES: Final = {
+    **dict.fromkeys(("length", "len"), "length"),
+    **dict.fromkeys(("lower", "lowercase"), "lower"),
+    **dict.fromkeys(("size", "count"), "size"),
+}
 
 
 def _operand(value: Operand | Scalar) -> Operand:

@@ -28,6 +28,7 @@ _LENGTHS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _DURATION: Final = re.compile(r"(\d+(?:_\d+)*)([smhdw])", re.ASCII)
 _NUMBER: Final = re.compile(r"-?\d{1,150}(?:\.\d{1,150})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_OF_A_DATE: Final = re.compile(r"\bat\.date\b[^,(){}\n]*\Z")
 _PERCENT: Final = re.compile(r"\d+%", re.ASCII)
 
 
@@ -104,8 +105,10 @@ def instant(token: Token) -> Instant:
     if moment is None:
         whole = len(text) >= len("2026-05-01T00:00:00Z") and text[-1] not in "0123456789."
         hint = "write date, time and offset: 2026-05-01T00:00:00Z or 2026-05-01T02:00:00+02:00"
-        before = READING.get().source.text[max(0, token.start_pos - 40) : token.start_pos]
-        if _DATE.fullmatch(text) and re.search(r"(?:[<>=]|\bin \[?)\s*\Z", before):
+        before = READING.get().source.text[max(0, token.start_pos - 60) : token.start_pos]
+        if _OF_A_DATE.search(before):
+            hint = f'`at.date` is a string: write "{text[:10]}"'
+        elif _DATE.fullmatch(text) and re.search(r"(?:[<>=]|\bin \[?)\s*\Z", before):
             hint = f'write an instant, {text}T00:00:00Z, or the date of the event as a string: at.date >= "{text}"'
         message = (
             f"`{text[:40]}` is not a valid instant"
@@ -158,3 +161,10 @@ def percent(token: Token) -> Percent:
         error("ACH105", place(token), "a percentage is a whole number: 30%")
         return Percent(0, place(token))
     return Percent(int(token.value[:-1]), place(token))
+
+
+def percent_of(value: object) -> int:
+    """Return the percentage that a number may mean: 0.3 is 30 %."""
+    if isinstance(value, Decimal):
+        return int(value * 100) if 0 < value < 1 else int(min(value, Decimal(100)))
+    return value if isinstance(value, int) and not isinstance(value, bool) else 30

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.diagnostics import nearest
 from dsl.parse.reading import MAX_DEPTH, place
-from dsl.parse.slips import hint_for
+from dsl.parse.slips import hint_for, quoted
 from dsl.source import Span
 
 if TYPE_CHECKING:
@@ -43,6 +43,16 @@ _SIGNS: Final = {
     ";": "leave it out: a line needs no end mark",
     ".": "join the parts of an event name with dots, without spaces: lesson.completed",
     "\\": "a backslash may appear only in a string",
+    "%": "there is no remainder: let your product send it; a percentage is a whole number, as in `reveal at 30%`",
+    "~": "there are no regular expressions: write contains, starts with or ends with",
+    "≥": "write `>=`",
+    "≤": "write `<=`",
+    "≠": "write `!=`",
+    "×": "write `*`",
+    "–": "write `-`",
+    "—": "write `-`; comments begin with #",
+    "…": "write `..`",
+    **dict.fromkeys("“”„«»\u2018\u2019", 'write strings in straight double quotes: "..."'),
     "\ufeff": "a byte order mark may appear only at the start of a file",
 }
 _WORD: Final = re.compile(r"[^\W\d][\w-]*(?:\.[\w-]+)*|[\w-]+")
@@ -113,7 +123,9 @@ def _report_character(reading: Reading, span: Span) -> None:
         error = f"`{word[0][:40]}` is no plain name: lower case letters, digits and _"
         reading.error("ACH118", Span(*word.span()), error, f'write such a user in quotes: "{word[0][:40]}"')
         return
-    hint = f"did you mean `{fixed}`?" if re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", fixed, re.ASCII) else None
+    hint = quoted(text, span.start)
+    if hint is None and re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", fixed, re.ASCII):
+        hint = f"did you mean `{fixed}`?"
     message = f"`{word[0][:40]}` is not a valid name: use lower case letters, digits and _, and start with a letter"
     reading.error("ACH118", Span(*word.span()), message, hint)
 
@@ -195,6 +207,10 @@ def _hint_on_sign(found: Unexpected, expected: set[str]) -> str | None:
         return "comments begin with #"
     if found.type in ("EQ", "COLON") and found.expected & {"STRING", "NAME"} and "," not in expected:
         return f"leave out the `{found.text}`"
+    if found.type == "RBRACE" and expected & {")", "]"}:
+        return f"is a `{')' if ')' in expected else ']'}` missing?"
+    if found.type == "RPAR" and "}" in expected:
+        return "this `)` closes nothing"
     if "," in expected and found.type == "OP":
         return "a comma is missing before the bound"
     if "," in expected and found.type not in ("RPAR", "RSQB", "RBRACE", "$END"):

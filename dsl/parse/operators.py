@@ -98,7 +98,8 @@ def _extreme(args: Arguments) -> Condition | None:
 
 def _nested_count(args: Arguments) -> Condition | None:
     """Read `count(by=F, C, CMP)` or `count(per=UNIT, C, CMP)`."""
-    cmp, by, mods = cmp_of(args), fields(args, "by"), modifiers_of(args)
+    cmp, mods = cmp_of(args), modifiers_of(args)
+    by = mods.by
     if not _only_one_event(args) or cmp is None:
         return None
     inner = args.parts[0]
@@ -210,7 +211,8 @@ def _unlocked_target(args: Arguments) -> tuple[Name, Name | None] | None:
         case [RawEvent(where=None, role=None) as only]:
             return split(only.name)
         case []:
-            args.wrong("ACH112", args.at, "`unlocked` needs the name of an achievement")
+            if "name" not in args.doubtful:
+                args.wrong("ACH112", args.at, "`unlocked` needs the name of an achievement")
         case patterns:
             message = "`unlocked` takes one achievement, or one tier of it"
             args.wrong("ACH113", patterns[0].span, message, "join several: all(unlocked(first), unlocked(second))")

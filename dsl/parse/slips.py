@@ -20,7 +20,18 @@ _UNITS: Final = {"minute": "minute", "hour": "hour", "dai": "day", "week": "week
 _CLAUSES: Final = {
     "title": ("name", "label", "headline", "display_name"),
     "about": ("description", "desc", "text", "summary", "help"),
-    "when": ("if", "condition", "conditions", "criteria", "rule", "requires_events"),
+    "when": (
+        "if",
+        "condition",
+        "conditions",
+        "criteria",
+        "rule",
+        "requires_events",
+        "trigger",
+        "triggers",
+        "on",
+        "goal",
+    ),
     "for": ("audience", "segment", "users", "only", "where", "who"),
     "after": ("requires", "depends", "depends_on", "prerequisite", "needs"),
     "reward": ("rewards", "points", "xp", "gives", "grant", "prize"),
@@ -37,6 +48,119 @@ _MEANT: Final = {word: clause for clause, words in _CLAUSES.items() for word in 
 _SLIPS: Final = tuple(
     (pattern, hint)  # compiled when a file with an error is read
     for pattern, hint in (
+        (r"»--", "comments begin with #"),
+        (r"([<>!]) »=", r"write it as one sign: \1="),
+        (r"(?:\bgroup »by|»group by|»by) (\w+)", r"each value by itself is an argument: by=\1"),
+        (
+            r"^\|(?:.*\})?\s*»(?:[{\[]|(?:if|when|on|create|def|let|var|function|class|select)\b)",
+            "begin with a declaration, such as: achievement first_lesson { ... }",
+        ),
+        (r"\b(title|about) »[a-z]", r'write it in quotes: \1 "..."'),
+        (r"\btitle \{[^}]*?(\w+) »\"", r'write: \1: "..."'),
+        (r"\bwhen event ?»=", "write: when count(event=lesson.completed, >= 1)"),
+        (
+            r"\bwhen (\w+) ?»[<>=]",
+            r"a condition is about events: count(event=lesson.completed, >= 10), or sum(event=..., of=\1, >= 100)",
+        ),
+        (
+            r"^\{\|.*»(?:count|sum|streak|sequence|at_least|unlocked) (?!\()",
+            "a condition stands behind `when`: when count(event=lesson.completed, >= 10)",
+        ),
+        (r"\b(?:achievement|list|family) »\d", "a name starts with a letter"),
+        (r": ?»\+(\d)", "leave out the `+`"),
+        (r"»\.(\d)", r"write a digit before the point: 0.\1"),
+        (r"»\$\{(\w+)\}", r"write $\1 in filters, and {\1} in strings"),
+        (r"\bin »\$(\w+)", r"write the name of a list without `$`: in \1"),
+        (r"^\|.*»for each\b", "`for each` follows the name: achievement pets for each color in colors { ... }"),
+        (r"»foreach (\w+) (?:in|of) (\w+)", r"write: for each \1 in \2"),
+        (r"\b(?:achievement|example) [^{}]*\bfor »\$?(\w+) (?:in|of)\b", r"write: for each \1 in ..."),
+        (r"\bfor each (\w+) »(?:of|from|=|:)", r"write: for each \1 in ..."),
+        (r"\bfor each (\w+) »\{", r"name the element and its list: for each color in \1"),
+        (r"\blist (\w+) = ?»[\"({]", r'write the values in brackets: list \1 = ["wolf", "tiger"]'),
+        (r"= »all\b|>= ?(?:size|length|count|len) ?»\(", "write `>= all`: every value of the list in the filter"),
+        (
+            r"([a-z][\w.]*) ?(?:>=|<=|!=|=|>|<) ?[^\s()\[\]]+ (?:or|and) »(>=|<=|!=|=|>|<) ?([^\s,)]+)",
+            r"name the field again: \1 \2 \3",
+        ),
+        (
+            r"([a-z][\w.]*) in \[ ?([\w\".-]+?) ?»\.\. ?([\w\".-]+)",
+            r"a list names each value; for a range write: \1 >= \2 and \1 <= \3",
+        ),
+        (
+            r"\b([a-z]\w*) »(?:has|includes?|including|containing) (\"[^\"]*\"|\w+)",
+            r"write: \2 in \1, where \1 is a list",
+        ),
+        (r"\b([a-z][\w.]*) »between ([\w\".-]+) and ([\w\".-]+)", r"write: \1 >= \2 and \1 <= \3"),
+        (
+            r"\b(?!when\b|event\b)([a-z]\w*) »(?:like|matches|startswith|starts_with|endswith|ends_with)\b(?!\.)",
+            r'write: \1 starts with "x", \1 ends with "x", or \1 contains "x"',
+        ),
+        (
+            r"[<>]=? ?[\d_.]+ »(?:and|or) ?[<>]",
+            "there is no upper bound: one more event would take the achievement back; give the lower bound alone",
+        ),
+        (
+            r"\bevent ?= ?([a-z][\w.]*) »(?:or|and) ([a-z][\w.]*)",
+            r"write alternatives in brackets: event=[\1, \2]",
+        ),
+        (r"\bof ?= ?\w+ »[-+*/]", "`of=` takes one field: let your product send the result in a field"),
+        (r"\bcount\( ?»\*", "to count events write count(event=lesson.completed, >= 10)"),
+        (r"\bwhen »(\d+) (?:x |times )?([a-z][\w.]*)", r"write: count(event=\2, >= \1)"),
+        (
+            r"\bwhen ([a-z]\w*) »(?:\}|(?:title|about|for|after|active|reveal|reward|repeat|scope|family|settle)\b)",
+            r"write unlocked(\1) for an achievement, or count(event=\1, >= 1) for an event",
+        ),
+        (
+            r"\b(all|any|at_least|count|sum|max|min|streak|sequence|unlocked) ?»[\[{]",
+            r"its arguments stand in parentheses: \1(...)",
+        ),
+        (r"\bachievement \w+ »v(?:ersion|er)?\.?(\d+)", r"write: version \1 from 2026-05-01T00:00:00Z"),
+        (
+            r"\bversion \d+ fresh »from\b",
+            "`fresh` stands behind the instant: version 2 from 2026-05-01T00:00:00Z fresh",
+        ),
+        (
+            r"\bachievement \w+ »(?:extends|inherits|implements)\b",
+            "achievements do not inherit; several of one kind are a family: for each color in colors",
+        ),
+        (
+            r"\b(settle|within) »(\d+) (s|m|h|d|w)(?:ec|econd|in|inute|our|ay|eek)?s?\b",
+            r"write a duration as one word: \1 \2\3",
+        ),
+        (r"\bafter »\"(\w+)\"", r"write names without quotes: after \1"),
+        (r"\bafter [\w., ]+ »(?:and|&&?|or)\b", "separate names with commas: after first, second"),
+        (r"\bfor ([a-z]\w*) »(\"[^\"]*\"|\d+)", r"write a comparison: for \1 = \2"),
+        (
+            r"\bfor (?:users?|people|players?|members?|everyone) »(?:where|with|whose|who|having)\b",
+            'the filter stands right behind `for`: for plan = "pro"',
+        ),
+        (r"\bscope (?:per|by|of|each|for) »(\w+)", r"write: scope \1"),
+        (r"\brepeat by »[\[(]", "`repeat by` takes one field; groups by several are by=[course_id, lesson_id]"),
+        (
+            r"^\{\|.*»(?:cooldown|throttle|rate_limit|limit|max_times|at_most)\b",
+            "once in each calendar unit is: repeat every day",
+        ),
+        (r"\btier (\w+) \{ ?»([<>]=? ?[\d_.]+)", r"write the bound before the braces: tier \1 \2 { ... }"),
+        (r"^\|.*\bevent ([\w.]+) »([a-z]\w*) ?: ?(\w+)", r"write the fields in braces: event \1 { \2: \3 }"),
+        (r"^\|.*\bevent »\{", "an event has a name: event lesson.completed { ... }"),
+        (r"^\|.*\bachievement »\{", "an achievement has a name: achievement first_lesson { ... }"),
+        (r"\bevent [\w.]+ ?\{[^}]*\b(\w+) ?»\? ?: ?(\w+)", r"the `?` follows the type: \1: \2?"),
+        (
+            r"\b(?:event|traits from) [\w.]+ ?\{[^}]*\b(\w+): ?(\w+) ?»\| ?(?:null|none|nil|undefined)\b",
+            r"mark an optional field with `?` after its type: \1: \2?",
+        ),
+        (r"\bonce per [\w, ]*, ?»\}", "leave out the comma behind the last field of `once per`"),
+        (r"\bonce per »[(\[]", "write the fields without brackets: once per course_id, lesson_id"),
+        (r"\bonce per [\w, ]+? »(?:in|every|for|each) (\d+[smhdw])\b", r"write: within \1"),
+        (r"\bexample »([a-z]\w*)", r'write the title in quotes: example "\1" { ... }'),
+        (r"^\|.*»(?:test|scenario|spec|case|it|describe|feature)\b", "did you mean `example`?"),
+        (r"\bat (\d{4}-\d\d-\d\d) (\d\d)»:(\d\d)", r"write date, time and offset as one: at \1T\2:\3:00Z"),
+        (r"\bat (\d\d)»:(\d\d)", r"write a whole instant: at 2026-04-13T\1:\2:00Z"),
+        (r"\bat [\dTtZz:.+-]+ \S+ [\w.]+ \{[^}]*?(\"?\w+\"?) »=", r"write \1: ..."),
+        (r"(?:\bat [\dTtZz:.+-]+ \S+ [\w.]+|\breward) \{[^}]*: »([a-z]\w*)", r'write a string in quotes: "\1"'),
+        (r"\bprogress »\d+%", "write what is counted and the target: progress 5/10"),
+        (r"\bexpect \S+ »!", "write: expect USER not NAME"),
+        (r"\b(at [\dTtZz:.+-]+|expect) ([\w.-]+)»@([\w.-]*)", r'write the user in quotes: \1 "\2@\3"'),
         (r"\bactive »(?:until|till|before|to|through|by|ends?) ?(\d[\dT:.Z+-]*)", r"write: active .. \1"),
         (r"\bactive »(?:from|since|after|on|starts?) ?(\d[\dT:.Z+-]*)", r"write: active \1 .."),
         (r"\bdefault »", "a field has no default: mark it with `?` where it may be missing"),
@@ -143,7 +267,10 @@ _SLIPS: Final = tuple(
             r"^\{\|.*\bevent [\w.]+ ?\{[^}]*\b(\w+): ?»\{",
             r"payloads are flat: write a field for each value, such as \1_id: string",
         ),
-        (r"\bevent [\w.]+»\.\*", "an event has one name; a list takes several: event=[post.liked, post.shared]"),
+        (
+            r"\b(?:event|unless) ?=? ?\[?[\w., ]+»\.\*",
+            "an event has one name; a list takes several: event=[post.liked, post.shared]",
+        ),
         (r"\btraits »\{", "name the event that carries them: traits from user.updated { ... }"),
         (r"\btraits »([a-z][\w.]*)", r"write: traits from \1 { ... }"),
         (r"^\|.*»(?:import|include|require|use)\b", "all files of one folder are one rule set: nothing is imported"),
@@ -236,7 +363,7 @@ _SLIPS: Final = tuple(
         ),
         (r"\btier »\d", "a tier has a name: tier bronze { ... }"),
         (
-            r"^\{\|.*»(icon|image|picture|badge|color|colour|emoji|rarity|url|link|category)\b",
+            r"^\{\|.*»(icon|image|picture|badge|color|colour|emoji|rarity|url|link)\b",
             r"put it into the reward: reward { \1: ... }",
         ),
         (
@@ -286,8 +413,26 @@ _SLIPS: Final = tuple(
         ),
     )
 )
+_QUOTED: Final = (
+    (re.compile(r"\btz ?= ?»([A-Z][\w+-]*(?:/[\w+-]+)*)"), r'write a zone in quotes: tz="\1"'),
+    (re.compile(r"\btitle \{[^}]*»([a-z]{2,3}-\w+)"), r'write a language with a hyphen in quotes: "\1"'),
+    (re.compile(r"»None\b"), "nothing is written `null`"),
+    (re.compile(r"\b(tenant|id|occurrence) »([\w-]+)"), r'write it in quotes: \1 "\2"'),
+    (re.compile(r"\b(?:at [\dTtZz:.+-]+|expect) »([\w.@-]+)"), r'write a user that is no name in quotes: "\1"'),
+)
+"""Words that are no names of the language, where their text is asked for."""
 _REPEAT: Final = re.compile(r"\brepeat »(hour|dai|week|month|year)ly\b")
 _CLAUSE: Final = re.compile(r"^\{\|.*»([a-z_]+)\b")
+
+
+def quoted(text: str, start: int) -> str | None:
+    """Return the hint for a word at an offset that must be in quotes, where its very text is meant."""
+    line = f"{_SPACE.sub(' ', text[max(0, start - _BEFORE) : start])}»{text[start : start + _AFTER]}"
+    for pattern, hint in _QUOTED:
+        found = pattern.search(line)
+        if found is not None:
+            return found.expand(hint)
+    return None
 
 
 def hint_for(reading: Reading, start: int, *, clause: bool) -> str | None:

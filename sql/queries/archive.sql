@@ -29,6 +29,12 @@ FROM (
 -- use packed_row
 ;
 
+-- name: digests_of_renamed
+-- Of those events in which pseudonyms stand for erased users.
+SELECT asked.n, digest
+FROM unnest(:event_ids::text[], :tenant_ids::text[]) WITH ORDINALITY AS asked (event_id, tenant_id, n)
+JOIN renamed_event ON renamed_event.event_id = asked.event_id AND renamed_event.tenant_id = asked.tenant_id;
+
 -- name: packs_of_numbers
 -- With those whose events are in the ledger still.
 SELECT tenant_id, user_id, body FROM packing WHERE number = ANY (:numbers::integer[])
@@ -46,6 +52,23 @@ FROM unnest(
 JOIN pack ON pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id
 WHERE pack.last_at >= asked.after_at AND pack.types && :types::text[]
 ORDER BY asked.n, pack.first_at;
+
+-- name: packs_of_users_in_roles
+-- The same with packs of others, in which events name the user.
+SELECT asked.n, pack.tenant_id, pack.user_id, pack.first_at, pack.body
+FROM unnest(
+    :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
+    :positions.id::text[])
+    WITH ORDINALITY AS asked (tenant_id, user_id, after_at, after_id, n)
+CROSS JOIN LATERAL (
+    SELECT asked.user_id
+    UNION ALL
+    SELECT member.user_id
+    FROM packed_member AS member
+    WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.user_id
+) AS holder
+JOIN pack ON pack.tenant_id = asked.tenant_id AND pack.user_id = holder.user_id
+WHERE pack.last_at >= asked.after_at AND pack.types && :types::text[];
 
 -- name: packs_of_tenants
 SELECT asked.n, pack.tenant_id, pack.user_id, pack.first_at, pack.body
@@ -66,6 +89,14 @@ JOIN packed_member AS member
     ON member.tenant_id = asked.tenant_id AND member.scope = :scope AND member.subject = asked.subject
 JOIN pack ON pack.tenant_id = member.tenant_id AND pack.user_id = member.user_id
 WHERE pack.last_at >= asked.after_at AND pack.types && :types::text[];
+
+-- name: packs_naming_person
+-- Packs of others in which events may name a user.
+SELECT pack.tenant_id, pack.user_id, part, number, events, body
+FROM packed_member AS member
+JOIN pack ON pack.tenant_id = member.tenant_id AND pack.user_id = member.user_id
+WHERE member.tenant_id = :tenant_id AND member.scope = 'user' AND member.subject = :user_id
+    AND types && :types::text[];
 
 -- name: packs_of_person
 SELECT first_at, body FROM pack
@@ -108,13 +139,6 @@ ON CONFLICT DO NOTHING;
 -- Of workers that live: those that are of another release than the one that asks.
 SELECT DISTINCT release FROM worker WHERE NOT stopped AND seen_at > :since AND release <> :release ORDER BY release;
 
--- name: renamed_events_exist
-SELECT EXISTS (SELECT FROM renamed_event);
-
--- name: archive_is_begun
--- For rules on their way into force, until these are: a run waits that begins the archive.
-SELECT archived_at IS NOT NULL FROM archive FOR UPDATE;
-
 -- name: bar_releases_before
 -- From now on a release that does not know the archive does not start.
 UPDATE schema_migration SET compatible_from = number WHERE name = 'archive' AND compatible_from < number;
@@ -154,7 +178,8 @@ SELECT tenant_id, user_id FROM found LIMIT :limit;
 
 -- name: events_to_archive
 -- What was received long ago, of users without a pack that is about to be moved. The last event of each user stays, and
--- so does what a state may not have seen yet: readers look for those in the ledger alone.
+-- so does what a state may not have seen yet, of the user or of one that the event names: readers look for those in the
+-- ledger alone.
 SELECT
     event.tenant_id, event.user_id, event.event_id, event_type, event.occurred_at, utc_offset, occurred_at_text, source,
     payload, received_at, stream_seq, published_at, region
@@ -174,14 +199,25 @@ WHERE received_at < :before::timestamptz
     AND (mark_at IS NULL OR (event.occurred_at, event.event_id) < (mark_at, mark_id))
     AND NOT EXISTS (
         SELECT FROM packing WHERE packing.tenant_id = asked.tenant_id AND packing.user_id = asked.user_id)
+    AND NOT EXISTS (
+        SELECT
+        FROM event_subject AS member
+        JOIN progress AS theirs
+            ON theirs.tenant_id = member.tenant_id AND theirs.scope = 'user' AND theirs.subject = member.subject
+        WHERE member.tenant_id = event.tenant_id AND member.event_id = event.event_id AND member.scope = 'user'
+            AND (event.occurred_at, event.event_id) > (theirs.mark_at, theirs.mark_id))
 ORDER BY asked.n, event.occurred_at, event.event_id;
 
 -- name: numbers_of_users
--- The numbers that users have in the archive; new ones for those who have none.
+-- The numbers that users have in the archive, that of the last pack; new ones for those who have none.
 SELECT
     coalesce(
         (
-            SELECT number FROM pack WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id LIMIT 1
+            SELECT number
+            FROM pack
+            WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id
+            ORDER BY part DESC
+            LIMIT 1
         ),
         (
             SELECT number
@@ -228,6 +264,10 @@ ORDER BY n;
 -- name: hold_archive
 -- A transaction that changes `packed_id` holds this first.
 SELECT reach::text FROM archive FOR UPDATE;
+
+-- name: share_archive
+-- For packing: an erasure waits until what was read is a pack, and takes it away.
+SELECT FROM archive FOR SHARE;
 
 -- name: extend_reach
 UPDATE archive SET reach = :reach::text::jsonb;
@@ -300,8 +340,7 @@ DELETE FROM packing
 USING unnest(:tenant_ids::text[], :user_ids::text[], :parts::integer[]) AS asked (tenant_id, user_id, part)
 WHERE packing.tenant_id = asked.tenant_id AND packing.user_id = asked.user_id AND packing.part = asked.part;
 
--- name: forget_last_packs
--- They are written anew, with more in them.
+-- name: forget_packs
 DELETE FROM pack
 USING unnest(:tenant_ids::text[], :user_ids::text[], :parts::integer[]) AS asked (tenant_id, user_id, part)
 WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id AND pack.part = asked.part;
@@ -312,23 +351,53 @@ WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id AND pack
 -- The first instant of all that is archived of a user.
 SELECT min(first_at) FROM pack WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
--- name: packing_to_erase
-SELECT 0 AS part, number, body FROM packing WHERE tenant_id = :tenant_id AND user_id = :user_id;
+-- name: drop_packing
+-- Of users whose events an erasure changes: what stays of these is packed again.
+DELETE FROM packing
+WHERE tenant_id = :tenant_id AND user_id = ANY (:user_ids::text[])
+RETURNING tenant_id, user_id, part, number, events, body;
 
 -- name: packs_to_erase
-SELECT part, number, body FROM pack WHERE tenant_id = :tenant_id AND user_id = :user_id;
+SELECT tenant_id, user_id, part, number, events, body
+FROM pack
+WHERE tenant_id = :tenant_id AND user_id = :user_id
+ORDER BY part;
 
 -- name: members_to_erase
 SELECT scope, subject FROM packed_member WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
+-- name: holders_naming
+-- In whose packs events name a user.
+SELECT user_id
+FROM packed_member
+WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id
+ORDER BY user_id;
+
+-- name: last_part_of_user
+SELECT max(part) FROM pack WHERE tenant_id = :tenant_id AND user_id = :user_id;
+
 -- name: erase_packs
 DELETE FROM pack WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
--- name: erase_packing
-DELETE FROM packing WHERE tenant_id = :tenant_id AND user_id = :user_id;
+-- name: hand_members_on
+-- To the pseudonym whose packs have what is left of a user's events.
+INSERT INTO packed_member (tenant_id, scope, subject, user_id)
+SELECT tenant_id, scope, subject, :pseudonym
+FROM packed_member
+WHERE tenant_id = :tenant_id AND user_id = :user_id
+ORDER BY scope, subject
+ON CONFLICT DO NOTHING;
+
+-- name: erase_members_without_packs
+-- Of users whose packs are gone with all that was in them.
+DELETE FROM packed_member
+WHERE tenant_id = :tenant_id AND user_id = ANY (:user_ids::text[])
+    AND NOT EXISTS (
+        SELECT FROM pack WHERE pack.tenant_id = packed_member.tenant_id AND pack.user_id = packed_member.user_id);
 
 -- name: erase_packed_members
-DELETE FROM packed_member WHERE tenant_id = :tenant_id AND user_id = :user_id;
+DELETE FROM packed_member
+WHERE tenant_id = :tenant_id AND (user_id = :user_id OR scope = 'user' AND subject = :user_id);
 
 -- -- for people
 

@@ -5,6 +5,7 @@
 SELECT
     EXISTS (SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id)
     OR EXISTS (SELECT FROM event_subject WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
+    OR EXISTS (SELECT FROM packed_member WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
     OR EXISTS (SELECT FROM progress WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
     OR EXISTS (SELECT FROM unlock WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
     OR EXISTS (SELECT FROM evaluation WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)

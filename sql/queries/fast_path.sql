@@ -18,6 +18,20 @@ EXISTS (
             AND pack.last_at >= coalesce(latest.mark_at, '-infinity')
     )
 
+-- part: is_archived_behind_in_roles
+EXISTS (
+        SELECT
+        FROM (
+            SELECT asked.user_id
+            UNION ALL
+            SELECT member.user_id
+            FROM packed_member AS member
+            WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.user_id
+        ) AS holder
+        JOIN pack ON pack.tenant_id = asked.tenant_id AND pack.user_id = holder.user_id
+            AND pack.last_at >= coalesce(latest.mark_at, '-infinity')
+    )
+
 -- part: asked_with_checkpoint
 FROM unnest(
     :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
@@ -58,7 +72,7 @@ SELECT
 -- The same with the events that name a user beside the one who did them.
 SELECT
     asked.n, latest.mark_at, latest.mark_id, latest.state,
-    -- use is_archived_behind
+    -- use is_archived_behind_in_roles
     AS archived,
     ARRAY(
         SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)

@@ -168,7 +168,7 @@ ORDER BY tenant_id, subject
 LIMIT :limit;
 
 -- name: users_in_roles
--- The same with all users that such an event names, in whatever role.
+-- The same with all users that such an event names, in whatever role; of archived ones, all that the packs name.
 SELECT tenant_id, subject
 FROM (
     (
@@ -177,6 +177,26 @@ FROM (
         WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)
             AND NOT starts_with(user_id, '~erased~')
         ORDER BY tenant_id, subject
+        LIMIT :limit
+    )
+    UNION
+    (
+        SELECT DISTINCT tenant_id, user_id AS subject
+        FROM pack
+        WHERE types && :types::text[] AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+            AND NOT starts_with(user_id, '~erased~')
+        ORDER BY tenant_id, subject
+        LIMIT :limit
+    )
+    UNION
+    (
+        SELECT DISTINCT member.tenant_id, subject
+        FROM packed_member AS member
+        WHERE scope = 'user' AND (member.tenant_id, scope, subject) > (:after_tenant, 'user', :after_subject)
+            AND EXISTS (
+                SELECT FROM pack
+                WHERE pack.tenant_id = member.tenant_id AND pack.user_id = member.user_id AND types && :types::text[])
+        ORDER BY member.tenant_id, subject
         LIMIT :limit
     )
     UNION

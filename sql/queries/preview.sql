@@ -85,6 +85,8 @@ SELECT tenant_id, user_id AS subject FROM found;
 SELECT tenant_id, user_id AS subject FROM event
 UNION
 SELECT tenant_id, subject FROM event_subject WHERE scope = 'user'
+UNION
+SELECT tenant_id, subject FROM packed_member WHERE scope = 'user'
 ORDER BY tenant_id, subject;
 
 -- name: tenants_in_ledger

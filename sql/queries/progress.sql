@@ -36,10 +36,13 @@ SELECT
     END AS unsaved,
     latest.occurred_at AS latest_at,
     latest.event_id AS latest_id,
-    latest.event_id IS NULL AND EXISTS (
+    latest.event_id IS NULL AND (EXISTS (
         SELECT FROM event_subject AS member
         WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.user_id
-    ) AS named,
+    ) OR EXISTS (
+        SELECT FROM packed_member AS member
+        WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.user_id
+    )) AS named,
     EXISTS (
         SELECT FROM erasure WHERE erasure.tenant_id = asked.tenant_id AND erasure.user_id = asked.user_id
     ) AS erased
@@ -294,6 +297,9 @@ LEFT JOIN progress
 WHERE coalesce(progress.xmin::text::bigint, 0) = asked.version
     AND (asked.witness = '' OR EXISTS (
         SELECT FROM pack WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.subject
+    ) OR EXISTS (
+        SELECT FROM packed_member AS member
+        WHERE member.tenant_id = asked.tenant_id AND member.scope = :scope AND member.subject = asked.subject
     ) OR EXISTS (
         SELECT FROM (
             SELECT *

@@ -7,6 +7,12 @@ SELECT asked.tenant_id, keyed_hash(asked.tenant_id, asked.user_id), asked.pseudo
 FROM unnest(:tenant_ids::text[], :user_ids::text[], :pseudonyms::text[]) AS asked (tenant_id, user_id, pseudonym)
 ON CONFLICT (tenant_id, name_hash) DO NOTHING;
 
+-- name: pseudonym_of_user
+SELECT pseudonym FROM pseudonym WHERE tenant_id = :tenant_id AND name_hash = keyed_hash(:tenant_id, :user_id);
+
+-- name: forget_renamed_events
+DELETE FROM renamed_event WHERE tenant_id = :tenant_id AND event_id = ANY (:event_ids::text[]);
+
 -- name: pseudonyms_of_users
 SELECT pseudonym.pseudonym
 FROM unnest(:tenant_ids::text[], :user_ids::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, n)

@@ -42,6 +42,7 @@ ORDER BY scope;
 SELECT
     EXISTS (SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id)
         OR EXISTS (SELECT FROM event_subject WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
+        OR EXISTS (SELECT FROM packed_member WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
         AS known,
     EXISTS (
         SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id AND event_type = ANY (:types::text[])

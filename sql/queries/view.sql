@@ -60,6 +60,9 @@ SELECT
         UNION ALL
         SELECT FROM event_subject AS member
         WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.subject
+        UNION ALL
+        SELECT FROM packed_member AS member
+        WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.subject
     ) AS known,
     asked.scope = 'user' AND progress.stamp IS NULL AND EXISTS (
         SELECT FROM event

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.identities import Authority, NKey, Operator, write_credentials
+from worker.distribution import install
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Shell
@@ -91,4 +92,4 @@ def test_the_extra_is_named_where_it_is_missing(files: Shell) -> None:
     with files.running("emit", "stream.jsonl", without="nacl") as command:
         said, _ = command.communicate(timeout=60)
     assert command.returncode == 1
-    assert "NATS_CREDS needs PyNaCl, which is not installed; pip install 'ach-engine[nkeys]'" in said
+    assert f"NATS_CREDS needs PyNaCl, which is not installed; {install('nkeys')}" in said

@@ -16,6 +16,7 @@ import pytest
 
 from tests.acceptance.conftest import read_until
 from worker.broker.outgoing import outgoing
+from worker.distribution import install
 from worker.local.sandbox import publish
 from worker.settings import read_settings
 
@@ -136,7 +137,7 @@ def test_without_its_packages_it_says_which_extra_and_goes_on(shell: Shell, tmp_
         said = read_until(dev, "the API is not shown")
         for what, extra in (("console", "console"), ("API", "serve")):
             missing = f"the {what} is not shown: it needs starlette, which is not installed."
-            assert f"{missing} pip install 'ach-engine[{extra}]'" in said
+            assert f"{missing} {install(extra)}" in said
         dev.send_signal(signal.SIGINT)
         assert dev.wait(30) == 0
         assert "Traceback" not in said + (dev.stdout.read() if dev.stdout else "")

@@ -15,6 +15,7 @@ from dsl.advice import examine
 from dsl.ruleset import build
 from tests.acceptance.conftest import ACH
 from tests.acceptance.editor import Document, Editor, Json, RefusedError
+from worker.distribution import install
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -780,4 +781,4 @@ def test_without_pygls_it_says_what_to_install(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 1
-    assert b"pip install 'ach-engine[lsp]'" in done.stderr
+    assert install("lsp").encode() in done.stderr

@@ -80,6 +80,8 @@ def families(draw: DrawFn) -> str:
         f'  reward {{ badge: "a-{{kind}}", list: [1, "{{kind}}"] }}\n}}\n'
         f'achievement deep for each n in levels {{\n  title "{{n}}"\n'
         f"  when  count(event=e where n > $n or n in [$n, 100], >= 2)\n  after zoo\n}}\n"
+        f'achievement both for each kind in {which} {{\n  title "{{kind}}"\n'
+        f'  when  count(event=e where pet in [$kind, "wolf"], distinct=pet, >= all)\n}}\n'
     )
     rungs = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True))
     tiers = "".join(f'  tier t{bound} >= {bound} {{ title "{bound}" }}\n' for bound in rungs)
@@ -138,6 +140,27 @@ def _second(version: Achievement) -> Predicate:
     where = when.event.alternatives[0].where
     assert isinstance(where, Or)
     return where.parts[1]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        'sum(event=e where pet in ["a"], of=n, >= all)',
+        'max(event=e where pet in ["a"], of=n, >= all)',
+        'streak(event=e where pet in ["a"], per=day, >= all)',
+        'count(by=pet, count(event=e where pet in ["a"], >= 1), >= all)',
+        'count(per=day, count(event=e where pet in ["a"], >= 1), >= all)',
+        'streak(per=day, count(event=e where pet in ["a"], >= 1), >= all)',
+        'count(event=e where pet in ["a"], >= all)',
+        'count(event=e where pet in ["a"], distinct=color, >= all)',
+        'count(event=e where not pet in ["a"], distinct=pet, >= all)',
+        'count(event=e where pet in ["a"] and pet in ["b"], distinct=pet, >= all)',
+        'count(event=e where pet in ["a"], distinct=pet, > all)',
+    ],
+)
+def test_only_a_count_of_the_values_of_one_list_is_of_all(condition: str) -> None:
+    _, problems = check([parse(Source("x.ach", f"{EVENTS}achievement a {{ when {condition} }}"))[0]])
+    assert [problem.code for problem in problems] == ["ACH444"]
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,11 @@ CONTRACT = """
 event like { post: string?, liker: string? }
 event hidden { post: string? }
 event joined {}
+event posted { tags: [string] }
 event vote { post: string  once per post }
 event view { post: string, liker: string? once per liker }
 event paid { n: int, day: string? }
+event tip { n: int >= 0, post: string? }
 traits from user.updated { timezone: string }
 achievement member { title "Member" when count(event=joined, >= 1) }
 """
@@ -250,3 +252,31 @@ def test_what_goes_by_no_unit_goes_on_within_it() -> None:
     events = [like(n, at=n, post="a") for n in range(8)]
     assert len(earned(x("count(event=like, >= 2)", "repeat each"), *events)) == 4
     assert len(earned(x("count(event=like, per=day, >= 2)", "repeat each"), *events)) == 1
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "count(event=like, >= 2, by=post)",
+        "count(event=like, distinct=liker, >= 2, by=post)",
+        "sum(event=tip, of=n, >= 2, by=post)",
+        "count(by=post, count(event=like, >= 2), >= 1)",
+    ],
+)
+@pytest.mark.parametrize("zone", ["", 'tz="Europe/Berlin"', "tz=event"])
+def test_a_period_counts_each_value_by_itself(when: str, zone: str) -> None:
+    kind = "tip" if when.startswith("sum") else "like"
+    events = [like(number, kind, post=value, liker=f"l{number}", n=1) for number, value in enumerate("pqp")]
+    rules = x(when, f"repeat every day {zone}")
+    assert earned(rules, *events[:2]) == []
+    assert earned(rules, *events) == [("x", "1970-01-01", 2)]
+
+
+def test_a_group_of_one_element_counts_the_elements_beside_it() -> None:
+    rules = x("count(event=posted, distinct=tags, >= 3, by=tags)")
+    events = [
+        Event("t", f"e{number}", "posted", "u", number, 0, {"tags": tags})
+        for number, tags in enumerate((("a", "b"), ("c", "d"), ("a", "c")))
+    ]
+    assert earned(rules, *events[:2]) == []
+    assert earned(rules, *events) == [("x", None, 2)]

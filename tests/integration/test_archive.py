@@ -10,11 +10,10 @@ import pytest
 from dsl.outcome import Subject, canonical_order
 from tests.integration.engine import RULES, Engine, event
 from tests.integration.pipelines import pipeline_on, send, sent
-from worker.admin.archive import Archived, Asked, CannotArchiveError, archive
+from worker.admin.archive import Archived, Asked, archive
 from worker.admin.erasure import erase_user
 from worker.admin.ledger_replay import Part, replay_ledger
 from worker.admin.results import read_digest
-from worker.admin.rollout import ArchivedRolesError
 from worker.app import wall_clock
 from worker.console.books import latest_events
 from worker.contract.pack import MOST
@@ -183,37 +182,6 @@ async def test_what_a_state_has_not_seen_stays(engine: Engine) -> None:
     (left,) = await engine.rows("SELECT count(*) AS n FROM progress JOIN event ON occurred_at > mark_at")
     assert left == row
     assert await replayed(engine) == before
-
-
-NAMING = """event a.liked { author: user }
-achievement liked { title "Liked" when count(event=a.liked as author, >= 2) }
-"""
-
-
-async def test_rules_that_name_users_and_the_archive_do_not_go_together(engine: Engine) -> None:
-    """An event would be in the histories of several users, and a pack is found by one."""
-    await engine.apply(RULES + NAMING)
-    await sent(engine, *many("u1", 6))
-    with pytest.raises(CannotArchiveError, match=r"fields of a\.liked name other users"):
-        await archived(engine)
-    assert await engine.rows("SELECT FROM archive WHERE archived_at IS NOT NULL") == []
-    await engine.apply(RULES)
-    await engine.backfill()
-    await archived(engine)
-    with pytest.raises(ArchivedRolesError, match=r"fields of a\.liked name other users"):
-        await engine.apply(RULES + NAMING)
-    await replayed(engine)
-
-
-async def test_a_database_with_pseudonyms_is_not_archived(engine: Engine) -> None:
-    await engine.apply(RULES + NAMING)
-    await sent(engine, event(1, "a.liked", author="u2"), event(2, "a.liked", author="u2"))
-    async with open_store(engine.settings.database_url) as store:
-        await erase_user(store, engine.settings, "t1", "u2", by="test", now=wall_clock())
-    await sent(engine, event(3, "a.liked", author="u2"))
-    await engine.apply(RULES)
-    with pytest.raises(CannotArchiveError, match="pseudonyms"):
-        await archived(engine)
 
 
 async def test_users_whose_types_no_rule_hears_stay_known(engine: Engine) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-import anyio
 import pytest
-from click.testing import CliRunner
 
 from tests.integration.engine import RULES, Engine, event
 from tests.integration.pipelines import sent
@@ -18,7 +15,6 @@ from worker.admin.piece import Pieces
 from worker.admin.rebuild import Orders, Rebuilt, rebuild
 from worker.admin.rebuild_target import Target
 from worker.app import wall_clock
-from worker.commands.archive import command
 from worker.store import open_store
 
 if TYPE_CHECKING:
@@ -31,10 +27,6 @@ if TYPE_CHECKING:
     from worker.store import Store
 
 pytestmark = pytest.mark.anyio
-
-NAMING = """event a.liked { author: user }
-achievement liked { title "Liked" when count(event=a.liked as author, >= 2) }
-"""
 
 
 async def rebuilt(engine: Engine) -> Rebuilt:
@@ -124,17 +116,3 @@ async def test_a_journal_finds_the_names_of_archived_teams(engine: Engine) -> No
         place = {"after_tenant": "", "after_subject": "", "limit": 10}
         found = await session.rows(named, "kept_subjects", scope="team", **place)
     assert found == ["red"]
-
-
-async def test_the_command_says_in_one_sentence_that_rules_name_users(engine: Engine) -> None:
-    await engine.apply(RULES + NAMING)
-    environment: dict[str, str | None] = dict.fromkeys(name for name in os.environ if name.startswith("ACH_"))
-    environment["DATABASE_URL"] = engine.settings.database_url
-
-    def run() -> tuple[int, str]:
-        result = CliRunner(env=environment).invoke(command, ["--older-than", "1d"])
-        return result.exit_code, result.output
-
-    code, said = await anyio.to_thread.run_sync(run)
-    assert code == 1
-    assert "fields of a.liked name other users" in " ".join(said.split())

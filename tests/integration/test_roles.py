@@ -63,7 +63,10 @@ async def deployment(servers: Servers) -> AsyncGenerator[Deployment]:
 SCHEMA = {"migration_books", "applied_migrations"}
 RULES = {"rules_in_force", "epoch_in_force", "aggregates", "rule_sets_of_epochs"}
 MAKING = {"create_migration_table", "extend_migration_table", "insert_migration", "lock_big_tables"}
-ARCHIVED = {"packs_of_users", "packs_of_tenants", "packs_of_subjects", "packs_by_user", "packs_of_person"}
+ARCHIVED = {
+    *("packs_of_users", "packs_of_tenants", "packs_of_subjects", "packs_by_user", "packs_of_person"),
+    *("packs_of_users_in_roles", "packs_naming_person"),
+}
 READING = {
     *("progress_of_subject", "user_in_ledger", "all_unlocks", "unlocks_of_name", "revealed_to_name", "all_progress"),
     *("user_is_erased", "something_is_building", "latest_instant", "listed_unlocks", "rule_versions"),
@@ -76,6 +79,7 @@ SHOWN = {
     *("is_erased", "replica_position", "counted_events", "rarity_of_tenant", "standing_of_subject", "mark_of_subject"),
     *("marks_of_subjects", "decisions_of_tenant", "decisions_so_far", "contested_of_subject", "latest_instant"),
     *("events_of_users", "events_of_subjects", "packs_of_users", "packs_of_tenants", "packs_of_subjects"),
+    "packs_of_users_in_roles",
 }
 NEEDS = {
     "worker": {
@@ -99,6 +103,7 @@ NEEDS = {
         *("packs_of_users", "packs_of_tenants", "packs_of_subjects", "packs_by_user", "insert_packed_members"),
         *("commit_fast_with_members", "pasts_of_users_in_roles", "events_of_users_in_roles", "users_in_roles"),
         *("insert_pseudonyms", "pseudonyms_of_users", "insert_renamed_events"),
+        *("packs_of_users_in_roles", "digests_of_renamed"),
     },
     "operator": {
         name

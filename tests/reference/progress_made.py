@@ -129,7 +129,7 @@ def _progress_of_tier(
     asked = Asked(prefix, span, now)
     if isinstance(version.repeat, syntax.RepeatBy):
         return _of_groups(by_value(version, when), asked, {unlock.occurrence or "" for unlock in own} | {""})
-    return _full(_so_far(when, asked)) if done else _progress(when, asked)
+    return _full(_so_far(asked_of_each(when), asked)) if done else _progress(when, asked)
 
 
 def _and_now(view: View, last: int, now: int) -> Prefix:

@@ -21,7 +21,7 @@ def written_out(text: str) -> str:
     text = _FAMILY.sub(lambda found: "".join(_members(found, lists)), text)
     for name, values in lists.items():
         text = re.sub(rf"\bin {name}\b", f"in [{values}]", text)
-    text = _ALL.sub(lambda found: f"in [{found[1]}]{found[2]}>= {len(_values(found[1]))}", text)
+    text = _ALL.sub(lambda found: f"in [{found[1]}]{found[2]}>= {len(set(_values(found[1])))}", text)
     return _LADDER.sub(_tiers, text)
 
 

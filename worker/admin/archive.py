@@ -10,8 +10,8 @@ A round takes some users:
 A process may die between any two of these: the next one finds what is in `packing` and begins with that, and each step
 can be done again. Several may be at work; they only get in each other's way.
 
-What stays: the last event of each user, and those at or behind the mark of the user's state. So the ledger alone says
-who is known and what a state has not seen.
+What stays: the last event of each user, those at or behind the mark of the user's state, and those behind the mark of
+a user that the event names. So the ledger alone says what is the latest event of a user, and what a state has not seen.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from worker.admin.packed_ids import AT_ONCE, add_entries, hashes_of
+from worker.admin.packs import Made, PackUser, publish_packs, user_columns
 from worker.contract.pack import MOST, PackedEvent, pack_of
 from worker.contract.partition import partition_of
 from worker.engine.columns import columns
 from worker.engine.reach import extended, read_reach, write_reach
-from worker.pipeline.archive import PACKS, canonical, events_of_pack
+from worker.pipeline.archive import PACKS, events_of_pack
 from worker.pipeline.fence import hold_partitions
-from worker.pipeline.rules_in_force import RuleSetRow, naming_users, read_aside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -65,40 +65,6 @@ class Archived(msgspec.Struct):
     users: int = 0
 
 
-class _User(NamedTuple):
-    tenant_id: str = ""
-    user_id: str = ""
-
-
-class _Made(NamedTuple):
-    """A pack that is about to be written, or whose events are in the ledger still."""
-
-    tenant_id: str
-    user_id: str
-    part: int
-    number: int
-    events: int
-    body: bytes
-
-    @property
-    def user(self) -> _User:
-        return _User(self.tenant_id, self.user_id)
-
-
-class _Row(NamedTuple):
-    """A row of `pack`."""
-
-    tenant_id: str
-    user_id: str
-    part: int
-    number: int
-    events: int
-    first_at: int
-    last_at: int
-    types: str
-    body: bytes
-
-
 def _pass(_: str) -> None:
     pass
 
@@ -117,14 +83,14 @@ async def archive(
     tests.
 
     Raises:
-        CannotArchiveError: rules are being put into force or name users beside the one who did an event, a worker does
-            not know the archive, or the server computes hashes otherwise than the one before.
+        CannotArchiveError: rules are being put into force, a worker does not know the archive, or the server computes
+            hashes otherwise than the one before.
         UnavailableError: the database is away; the next run goes on.
     """
     await _begin(store, asked)
     while await _round(store, done, moved, reached):
         pass
-    after: _User | None = _User()
+    after: PackUser | None = PackUser()
     while after is not None:
         after = await _pack(store, asked.before, after)
         reached("packed")
@@ -137,7 +103,6 @@ async def archive(
 async def _begin(store: Store, asked: Asked) -> None:
     _, now, release = asked
     async with store.transaction(patient=True) as session:
-        # From here on rules that name users wait, and are refused then.
         probed = await session.value(bool, "begin_archive", now=now)
         if any(change.state == "pending" for change in await session.rows(_Change, "changes_at_hand")):
             raise CannotArchiveError("rules are being put into force: try again in a moment (`ach change list`)")
@@ -147,28 +112,12 @@ async def _begin(store: Store, asked: Asked) -> None:
                 f"workers of release {', '.join(others)} are at work and may not know the archive: replace them by "
                 f"workers of {release}"
             )
-        await _refuse_roles(session)
         if not probed:
             raise CannotArchiveError(
                 "this server computes other hashes than the one on which the archive was begun: move it by `pg_dump` "
                 "to a machine with the same byte order"
             )
         await session.run("bar_releases_before")
-
-
-async def _refuse_roles(session: Session) -> None:
-    """Refuse rules by which an event is in the histories of several users: a pack is found by one user alone."""
-    row = await session.row(RuleSetRow, "rules_in_force")
-    ruleset = await read_aside(() if row is None else row.files())
-    if naming := naming_users(ruleset):
-        raise CannotArchiveError(
-            f"fields of {', '.join(naming)} name other users (type `user`): such rules and the archive do not go "
-            "together"
-        )
-    if await session.value(bool, "renamed_events_exist"):
-        raise CannotArchiveError(
-            "events name erased users by pseudonyms: such events and the archive do not go together"
-        )
 
 
 _ALIVE: Final = 60_000_000
@@ -185,13 +134,14 @@ class _Change(NamedTuple):
 # -- packed ------------------------------------------------------------------------------------------------------------
 
 
-async def _pack(store: Store, before: int, after: _User) -> _User | None:
+async def _pack(store: Store, before: int, after: PackUser) -> PackUser | None:
     """Pack old events of users behind one, a round of them; return the last of these, None where no more are left."""
     packed = 0
     while packed < ROUND:
         async with store.transaction(patient=True) as session:
+            await session.run("share_archive")
             place = {"after_tenant": after.tenant_id, "after_user": after.user_id, "limit": USERS}
-            users = await session.rows(_User, "users_to_archive", **place)
+            users = await session.rows(PackUser, "users_to_archive", **place)
             packed += await _pack_users(session, users, before)
         if len(users) < USERS:
             return None
@@ -199,36 +149,36 @@ async def _pack(store: Store, before: int, after: _User) -> _User | None:
     return after
 
 
-async def _pack_users(session: Session, users: Sequence[_User], before: int) -> int:
+async def _pack_users(session: Session, users: Sequence[PackUser], before: int) -> int:
     """Pack old events of some users; return how many these are."""
     if not users:
         return 0
-    made = [pack async for pack in _packs(session, _columns(users), before)]
+    made = [pack async for pack in packs_due(session, user_columns(users), before)]
     if not made:
         return 0
     some = list(dict.fromkeys(pack.user for pack in made))
-    numbers = dict(zip(some, await session.rows(int, "numbers_of_users", **_columns(some)), strict=True))
+    numbers = dict(zip(some, await session.rows(int, "numbers_of_users", **user_columns(some)), strict=True))
     rows = sorted(pack._replace(number=numbers[pack.user]) for pack in made)
-    await session.run("insert_packing", **columns("packs", _Made._fields, rows))
+    await session.run("insert_packing", **columns("packs", Made._fields, rows))
     return sum(pack.events for pack in made)
 
 
-async def _packs(session: Session, names: dict[str, object], before: int) -> AsyncIterator[_Made]:
+async def packs_due(session: Session, names: dict[str, object], before: int) -> AsyncIterator[Made]:
     """Yield packs without the numbers of their users: an event is in memory until it is packed."""
     async for user, part, events in _due(session, names, before):
-        yield _Made(user.tenant_id, user.user_id, part, 0, len(events), pack_of(events))
+        yield Made(user.tenant_id, user.user_id, part, 0, len(events), pack_of(events))
 
 
-def _event(tenant: str, user: str, *columns: object) -> tuple[_User, PackedEvent]:
-    return _User(tenant, user), PackedEvent(*columns)  # type: ignore[arg-type]
+def _event(tenant: str, user: str, *columns: object) -> tuple[PackUser, PackedEvent]:
+    return PackUser(tenant, user), PackedEvent(*columns)  # type: ignore[arg-type]
 
 
 async def _due(
     session: Session, names: dict[str, object], before: int
-) -> AsyncIterator[tuple[_User, int, list[PackedEvent]]]:
+) -> AsyncIterator[tuple[PackUser, int, list[PackedEvent]]]:
     """Yield what is to be packed together: the user, which of the packs it is, and events."""
     held: list[PackedEvent] = []
-    last, part = _User(), 0
+    last, part = PackUser(), 0
     async for page in session.pages(_event, "events_to_archive", **names, before=before):
         for user, event in page:
             if held and (user != last or len(held) == MOST):
@@ -240,17 +190,6 @@ async def _due(
             held.append(event)
     if held:
         yield last, part + 1, held
-
-
-def _row(user: _User, part: int, number: int, events: Sequence[PackedEvent]) -> _Row:
-    types = msgspec.json.encode(sorted({event.event_type for event in events})).decode()
-    ends = events[0].occurred_at, events[-1].occurred_at
-    return _Row(*user, part, number, len(events), *ends, types, pack_of(events))
-
-
-def _columns(users: Iterable[_User]) -> dict[str, object]:
-    tenants, names = [*zip(*users, strict=True)] or [(), ()]
-    return {"tenant_ids": [*tenants], "user_ids": [*names]}
 
 
 # -- found, fenced, moved ----------------------------------------------------------------------------------------------
@@ -267,7 +206,7 @@ async def _round(store: Store, done: Archived, moved: Callable[[int], None], rea
     async with store.transaction(patient=True) as session:
         await session.run("raise_all_generations")
     reached("fenced")
-    by_partition: defaultdict[int, list[_Made]] = defaultdict(list)
+    by_partition: defaultdict[int, list[Made]] = defaultdict(list)
     for pack in made:
         by_partition[partition_of(pack.tenant_id, "user", pack.user_id)].append(pack)
     for partition, packs in sorted(by_partition.items()):
@@ -280,10 +219,10 @@ async def _round(store: Store, done: Archived, moved: Callable[[int], None], rea
     return True
 
 
-async def _some_to_move(session: Session) -> list[_Made]:
-    made: list[_Made] = []
+async def _some_to_move(session: Session) -> list[Made]:
+    made: list[Made] = []
     events = 0
-    async for page in session.pages_of(PACKS, _Made, "packs_to_move"):
+    async for page in session.pages_of(PACKS, Made, "packs_to_move"):
         made += page
         events += sum(pack.events for pack in page)
         if events >= ROUND:
@@ -291,9 +230,9 @@ async def _some_to_move(session: Session) -> list[_Made]:
     return made
 
 
-def _pieces(packs: Iterable[_Made], most: int) -> Iterable[list[_Made]]:
+def _pieces(packs: Iterable[Made], most: int) -> Iterable[list[Made]]:
     """Yield packs, some of them with at most so many events together."""
-    piece: list[_Made] = []
+    piece: list[Made] = []
     events = 0
     for pack in packs:
         if piece and events + pack.events > most:
@@ -305,7 +244,7 @@ def _pieces(packs: Iterable[_Made], most: int) -> Iterable[list[_Made]]:
         yield piece
 
 
-async def _make_found(store: Store, made: Sequence[_Made]) -> None:
+async def _make_found(store: Store, made: Sequence[Made]) -> None:
     """Write the hashes of ids, in their order: rows are changed once each, not once an id."""
     entries: list[tuple[int, int]] = []
     reach: dict[int, str] = {}
@@ -327,12 +266,12 @@ async def _make_found(store: Store, made: Sequence[_Made]) -> None:
         await session.run("extend_reach", reach=write_reach(extended(known, reach.values())))
 
 
-async def _move(store: Store, partition: int, packs: Sequence[_Made]) -> int:
+async def _move(store: Store, partition: int, packs: Sequence[Made]) -> int:
     """Move packs of users of one partition, whose ids are in their place; return how many events that were."""
     async with store.transaction(patient=True) as session:
         await hold_partitions(session, [partition], epoch=None)
         # A run beside this one may have moved some, and an erasure may have taken them.
-        waiting = await session.rows(_Made, "packing_at_hand", **_keys(packs))
+        waiting = await session.rows(Made, "packing_at_hand", **_keys(packs))
         if not waiting:
             return 0
         events = {user: _all_of(some) for user, some in groupby(waiting, _user_of)}
@@ -340,16 +279,16 @@ async def _move(store: Store, partition: int, packs: Sequence[_Made]) -> int:
         tenants, names, ids = ([*column] for column in zip(*keys, strict=True))
         asked = {"tenant_ids": tenants, "user_ids": names, "event_ids": ids}
         await session.run("move_members", **asked)
-        gone = {_User(*row[:2]): row.events for row in await session.rows(_Gone, "take_archived_events", **asked)}
+        gone = {PackUser(*row[:2]): row.events for row in await session.rows(_Gone, "take_archived_events", **asked)}
         for user, some in events.items():
             if gone.get(user) != len(some):
                 raise AssertionError(f"the ledger had {gone.get(user, 0)} of {len(some)} events that were packed")
         await session.run("forget_packing", **_keys(waiting))
-        await _publish(session, events, {pack.user: pack.number for pack in waiting})
+        await publish_packs(session, events, {pack.user: pack.number for pack in waiting})
         return len(keys)
 
 
-def _keys(packs: Iterable[_Made]) -> dict[str, object]:
+def _keys(packs: Iterable[Made]) -> dict[str, object]:
     tenants, names, parts = ([*column] for column in zip(*[pack[:3] for pack in packs], strict=True))
     return {"tenant_ids": tenants, "user_ids": names, "parts": parts}
 
@@ -360,31 +299,9 @@ class _Gone(NamedTuple):
     events: int
 
 
-def _user_of(pack: _Made) -> _User:
+def _user_of(pack: Made) -> PackUser:
     return pack.user
 
 
-def _all_of(packs: Iterable[_Made]) -> list[PackedEvent]:
+def _all_of(packs: Iterable[Made]) -> list[PackedEvent]:
     return [event for pack in packs for event in events_of_pack(pack.body)]
-
-
-async def _publish(session: Session, events: dict[_User, list[PackedEvent]], numbers: dict[_User, int]) -> None:
-    """Write events as the next parts of their users; a last part with room left takes them in."""
-    last = {pack.user: pack for pack in await session.rows(_Made, "last_packs_of_users", **_columns(events))}
-    rows: list[_Row] = []
-    renewed: list[tuple[str, str, int]] = []
-    for user, some in events.items():
-        part, held = 1, some
-        if user in last:
-            before = last[user]
-            part = before.part + 1
-            if before.events < MOST:
-                part, held = before.part, [*events_of_pack(before.body), *some]
-                renewed.append((user.tenant_id, user.user_id, before.part))
-        held = sorted(held, key=canonical)
-        pieces = [held[at : at + MOST] for at in range(0, len(held), MOST)]
-        rows += [_row(user, part + n, numbers[user], piece) for n, piece in enumerate(pieces)]
-    if renewed:
-        tenants, names, parts = ([*column] for column in zip(*sorted(renewed), strict=True))
-        await session.run("forget_last_packs", tenant_ids=tenants, user_ids=names, parts=parts)
-    await session.run("insert_packs", **columns("packs", _Row._fields, sorted(rows)))

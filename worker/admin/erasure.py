@@ -14,8 +14,8 @@ from dsl.compile import USER
 from dsl.event import Position
 from dsl.outcome import Subject
 from dsl.roles import is_pseudonym
+from worker.admin.erased_packs import archived_of, drop_packing, take_out_of_packs
 from worker.admin.journal import journaled
-from worker.admin.packed_ids import archived_of, erase_archived
 from worker.admin.pseudonymity import relabel, take_name_out
 from worker.contract.named_users import name_token
 from worker.contract.partition import PARTITIONS, partition_of
@@ -24,6 +24,7 @@ from worker.engine.journal import Erasure
 from worker.engine.state_cache import BEGINNING
 from worker.pipeline.dead_letters import BLANKED, read_names
 from worker.pipeline.fence import RulesMovedError, hold_partitions
+from worker.pipeline.ledger import pseudonyms_of
 from worker.pipeline.rules_in_force import load_deployed
 
 if TYPE_CHECKING:
@@ -118,23 +119,31 @@ async def _erase(  # noqa: PLR0913 - what it works with, each by name
     tenant, _, name = user
     tokens = user_tokens(tenant, name)
     async with store.transaction(patient=True) as session:
+        # Before partitions, since it waits for a run that packs events: that takes seconds.
+        await session.run("hold_archive")
         # A worker that remembers the user, or a team of theirs, finds another's mark and reads again.
         await hold_partitions(session, partitions, epoch=rules.epoch)
         found = await session.rows(_Shared, "shared_subjects", tenant_id=tenant, user_id=name)
         since = {Subject(*row[:3]): Position(*row[3:]) for row in found if not is_pseudonym(row.subject)}
-        archived = await archived_of(session, user)
-        since.update({one: min(archived.since, since.get(one, archived.since)) for one in archived.shared})
+        archived = await archived_of(session, rules, user)
+        since.update({one: min(first, since.get(one, first)) for one, first in archived.since.items()})
+        # Their events are packed together with those of others: pseudonyms among them.
+        packers = {name, *archived.holders, *(row.subject for row in found if row.scope == USER)}
+        known = await session.value(str, "pseudonym_of_user", tenant_id=tenant, user_id=name) if archived.own else None
         # From here on the user does nothing more. To lock out of order could wait for ever.
         needed = {partition_of(*subject) for subject in since}
+        needed |= {partition_of(tenant, USER, one) for one in ({*packers, known} if known else packers)}
         if not needed <= partitions:
             raise _Crowded(needed)
         new = await session.run("insert_erasure", tenant_id=tenant, user_id=name, **tokens, now=now, by=by)
         await _forget(session, {user: BEGINNING, **since})
-        renamed = await take_name_out(session, rules, user)
+        (pseudonym,) = (await pseudonyms_of(session, [user])).values()
+        renamed = await take_name_out(session, rules, user, pseudonym)
         events = renamed.gone + await session.run("erase_events", tenant_id=tenant, user_id=name)
-        events += await erase_archived(session, user, archived)
-        others = [one for one in since if one != user]
-        await relabel(session, rules, user, others, renamed.pseudonym, by=by, now=now)
+        await drop_packing(session, tenant, packers)
+        packed = await take_out_of_packs(session, rules, user, archived, pseudonym)
+        events += packed.gone
+        await relabel(session, rules, user, [one for one in since if one != user], pseudonym, by=by, now=now)
         unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
         await session.run("erase_revealed", tenant_id=tenant, user_id=name)
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)
@@ -146,7 +155,7 @@ async def _erase(  # noqa: PLR0913 - what it works with, each by name
             pass
         letters = await session.run("erase_dead_letters", **tokens)
         letters += await session.run("blank_dead_letters", **tokens, detail=BLANKED, now=now)
-    return Erased(events, renamed.kept, unlocks, letters, tuple(sorted(since)), since, again=not new)
+    return Erased(events, renamed.kept + packed.kept, unlocks, letters, tuple(sorted(since)), since, again=not new)
 
 
 async def _forget(session: Session, since: Mapping[Subject, Position]) -> None:

@@ -11,10 +11,8 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.event import Position
-from dsl.outcome import Subject
 from worker.engine.columns import columns
-from worker.pipeline.archive import HASH_BYTES, PACKS, events_of_pack
+from worker.pipeline.archive import HASH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -121,64 +119,12 @@ async def add_entries(session: Session, entries: Sequence[Entry]) -> None:
     await _write(session, added(await _rows_for(session, entries), entries))
 
 
-# -- erasing -----------------------------------------------------------------------------------------------------------
-
-
-class Archived(NamedTuple):
-    """What is archived of a user."""
-
-    since: Position = Position(0, "")
-    """Before all of it."""
-    shared: tuple[Subject, ...] = ()
-    """The tenant and the subjects of fields that have a part of it."""
-
-
-class _Pack(NamedTuple):
-    part: int
-    number: int
-    body: bytes
-
-
-async def archived_of(session: Session, user: Subject) -> Archived:
-    """Return what is archived of a user, whose partition is held."""
-    asked = {"tenant_id": user.tenant_id, "user_id": user.subject}
-    since = await session.value(int, "packed_since", **asked)
-    if since is None:
-        return Archived()
-    tenant = user.tenant_id
-
-    def member(scope: str, name: str) -> Subject:
-        return Subject(tenant, scope, name)
-
-    members = await session.rows(member, "members_to_erase", **asked)
-    return Archived(Position(since, ""), (Subject(tenant, "tenant", tenant), *members))
-
-
-async def erase_archived(session: Session, user: Subject, archived: Archived) -> int:
-    """Erase what is archived of a user, whose partition is held; return how many events that were.
-
-    Events that are about to be archived are in the ledger still, and are counted there.
-    """
-    asked = {"tenant_id": user.tenant_id, "user_id": user.subject}
-    events = 0
-    for packing in await session.rows(_Pack, "packing_to_erase", **asked):
-        await _forget_ids(session, user, packing)
-    await session.run("erase_packing", **asked)
-    if not archived.shared:
-        return 0
-    async for page in session.pages_of(PACKS, _Pack, "packs_to_erase", **asked):
-        for pack in page:
-            events += await _forget_ids(session, user, pack)
-    await session.run("erase_packed_members", **asked)
-    await session.run("erase_packs", **asked)
-    return events
-
-
-async def _forget_ids(session: Session, user: Subject, pack: _Pack) -> int:
-    """Forget the ids of a pack; return how many these are."""
-    await session.run("hold_archive")
-    ids = [event.event_id for event in events_of_pack(pack.body)]
-    hashes = await hashes_of(session, ids, [user.tenant_id] * len(ids))
-    entries = [(one, pack.number) for one in hashes]
+async def forget_ids(session: Session, tenant: str, ids: Sequence[str], number: int) -> None:
+    """Forget ids of a tenant's user who has a number; the archive is held."""
+    entries = [(one, number) for one in await hashes_of(session, ids, [tenant] * len(ids))]
     await _write(session, without(await _rows_for(session, entries), entries))
-    return len(ids)
+
+
+async def add_ids(session: Session, tenant: str, ids: Sequence[str], number: int) -> None:
+    """Add ids of a tenant's user, AT_ONCE at the most; the archive is held."""
+    await add_entries(session, sorted((one, number) for one in await hashes_of(session, ids, [tenant] * len(ids))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import Lock, create_task, sleep, wait
 from bisect import bisect_right
 from functools import partial
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -13,10 +13,10 @@ import msgspec
 
 from dsl.compile import USER
 from dsl.outcome import Subject
-from dsl.roles import base_of, bases
+from dsl.roles import base_of, bases, is_pseudonym
 from worker.engine.batch import MAX_SUBJECT_BYTES
 from worker.engine.columns import FIELDLESS
-from worker.pipeline.archive import archived_by_tenant, archived_by_user, archived_of_types, merged
+from worker.pipeline.archive import archived_by_tenant, archived_by_user, archived_in_roles, archived_of_types, merged
 from worker.pipeline.ledger import event_of, in_roles
 from worker.pipeline.sorted_lines import SortedLines
 
@@ -65,7 +65,7 @@ class Events:
     def unseen(self) -> AsyncGenerator[list[Run]]:
         """Yield those that states have not seen yet: states of users may lag behind, and no others."""
         if self._in_roles:
-            return self._by_role("unseen_events_in_roles")
+            return self._by_role(_UNSEEN_IN_ROLES)
         return self._by_key(_UNSEEN) if self._scope == USER else _no_events()
 
     async def _by_key(self, query: str) -> AsyncGenerator[list[Run]]:
@@ -83,7 +83,9 @@ class Events:
             found = merged(found, archived(), _BY_USER if scope == USER else _BY_TENANT)
         async for page in found:
             yield [
-                (Subject(names[0], scope, names[1]), list(events)) for names, events in groupby(page, key=subject_of)
+                (Subject(names[0], scope, names[1]), list(events))
+                for names, events in groupby(page, key=subject_of)
+                if scope != USER or not is_pseudonym(names[1])
             ]
 
     async def _by_role(self, query: str) -> AsyncGenerator[list[Run]]:
@@ -93,7 +95,17 @@ class Events:
         def seen(name: str, *row: *EventRow) -> tuple[Subject, Event]:
             return Subject(row[0], USER, name), roles.seen_by(event_of(self._rules, *row), name)
 
-        async for page in self._session.pages(seen, query, types=self._types):
+        def named(row: EventRow) -> Iterator[str]:
+            return chain((row[3],), roles.named(event_of(self._rules, *row)))
+
+        async def archived() -> AsyncGenerator[list[tuple[Subject, Event]]]:
+            async for page in archived_in_roles(self._session, self._types, named):
+                yield [seen(name, *row) for name, row in page]
+
+        found: AsyncIterator[list[tuple[Subject, Event]]] = self._session.pages(seen, query, types=self._types)
+        if query != _UNSEEN_IN_ROLES:
+            found = merged(found, archived(), _in_order)
+        async for page in found:
             mine = (one for one in page if one[1].type in heard)
             yield [(user, [event for _, event in some]) for user, some in groupby(mine, key=itemgetter(0))]
 
@@ -125,6 +137,7 @@ _TENANT: Final = attrgetter("tenant", "tenant")
 _BY_USER: Final = attrgetter("tenant", "user", "at", "id")
 _BY_TENANT: Final = attrgetter("tenant", "at", "id")
 _UNSEEN: Final = "unseen_events_by_user"
+_UNSEEN_IN_ROLES: Final = "unseen_events_in_roles"
 """They are never archived."""
 _decoder: Final = msgspec.json.Decoder(tuple[str, str, str, str, int, int, str | None])
 
@@ -133,6 +146,11 @@ def read_by(plan: Plan) -> set[str]:
     """Return the event types whose fields a plan reads."""
     read = {base_of(event) for entry in plan.entries for event, _ in entry.reads}
     return read | {entry.base for entry in plan.dispatch.values() if entry.traits or entry.once is not None}
+
+
+def _in_order(row: tuple[Subject, Event]) -> tuple[object, ...]:
+    subject, event = row
+    return subject, event.at, event.id
 
 
 def _row(*row: *EventRow) -> EventRow:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from dsl.compile import USER
 from dsl.outcome import Subject
+from dsl.roles import is_pseudonym
 from worker.admin.preview_events import Events, Ordered, ahead
 from worker.engine.columns import FIELDLESS, columns
 from worker.engine.reconcile import Stored
@@ -196,8 +197,9 @@ class Reading:
         users = "users_in_ledger_in_roles" if in_roles(self._rules, self._scope) else "users_in_ledger"
         query = users if self._scope == USER else "tenants_in_ledger"
         async for page in self._session.pages(self._named, query):
-            self.population += len(page)
-            piece += filter(sampled.has, page)
+            known = [one for one in page if one.scope != USER or not is_pseudonym(one.subject)]
+            self.population += len(known)
+            piece += filter(sampled.has, known)
             while len(piece) >= PIECE:
                 yield await self._of_piece(piece[:PIECE])
                 del piece[:PIECE]

@@ -14,7 +14,6 @@ from dsl.roles import is_pseudonym
 from worker.contract.sameness import Written, digest_of
 from worker.engine.columns import RENAMED, columns, subject_columns
 from worker.engine.pseudonyms import renamed_payload
-from worker.pipeline.ledger import pseudonyms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,13 +56,11 @@ class Renamed(NamedTuple):
 
     kept: int
     gone: int
-    pseudonym: str
 
 
-async def take_name_out(session: Session, rules: Deployed, user: Subject) -> Renamed:
+async def take_name_out(session: Session, rules: Deployed, user: Subject, pseudonym: str) -> Renamed:
     """Put a pseudonym in the place of a user's name, in all events that concern others; their partitions are held."""
     tenant, _, name = user
-    (pseudonym,) = (await pseudonyms_of(session, [user])).values()
     kept = gone = 0
     async for page in session.pages(NamedEvent, "events_naming_user", tenant_id=tenant, user_id=name):
         stay = [row for row in page if row.concerns_others(name)]
@@ -73,7 +70,7 @@ async def take_name_out(session: Session, rules: Deployed, user: Subject) -> Ren
         if go:
             await session.run("erase_events_by_id", tenant_id=tenant, event_ids=sorted(go))
     await session.run("forget_named_user", tenant_id=tenant, user_id=name)
-    return Renamed(kept, gone, pseudonym)
+    return Renamed(kept, gone)
 
 
 async def relabel(  # noqa: PLR0913 - what it works with, each by name

@@ -51,7 +51,7 @@ from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
 from worker.engine.renames import Renames
 from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError, rules_hash, sources_of
 from worker.pipeline.ledger import clock_of
-from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, naming_users, prepare, read_aside, renamed_before
+from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, renamed_before
 from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Applied",
-    "ArchivedRolesError",
     "BeginsEarlierError",
     "MeaningChangedError",
     "MisnamedError",
@@ -87,16 +86,6 @@ class StalePlanError(ValueError):
     def __init__(self, epoch: int, now: RuleSetRow | None, change: Change | None) -> None:
         said = "no rules are in force" if now is None else in_words(now, change)
         super().__init__(f"the plan was made against epoch {epoch}, and {said}; make a new one with `ach plan`")
-
-
-class ArchivedRolesError(ValueError):
-    """Events are archived, and by the new rules they could be in the histories of several users."""
-
-    def __init__(self, naming: Sequence[str]) -> None:
-        super().__init__(
-            f"fields of {', '.join(naming)} name other users (type `user`), and events are archived on this database "
-            "(`ach archive`): such rules and the archive do not go together; declare the fields as `string`"
-        )
 
 
 def in_words(row: RuleSetRow, change: Change | None) -> str:
@@ -174,8 +163,7 @@ async def apply_rules(  # noqa: PLR0913 - each is a choice of its own
     Raises:
         RulesRefusedError: the files have errors.
         MeaningChangedError: a deployed version means something else now.
-        ArchivedRolesError, BeginsEarlierError, MisnamedError, StalePlanError: nothing was done.
-        PolicyRefusedError, NotPendingError: nothing was done.
+        BeginsEarlierError, MisnamedError, StalePlanError, PolicyRefusedError, NotPendingError: nothing was done.
         UnavailableError: the database is away; nothing is known to have happened.
     """
     files = sorted(files, key=lambda file: file.name)
@@ -236,15 +224,8 @@ async def _checked(store: Store, change: _Change, past: _Past) -> Applied | None
     async with store.transaction() as session:
         if problems := await misnamed(session, change.ruleset, past.known, past.renamed):
             raise MisnamedError(problems)
-        _refuse(change, past)
-        await _refuse_archived_roles(session, change.ruleset)
+    _refuse(change, past)
     return None
-
-
-async def _refuse_archived_roles(session: Session, ruleset: RuleSet) -> None:
-    """Refuse rules that name users where an archive is begun; until the transaction ends, none is."""
-    if (naming := naming_users(ruleset)) and await session.value(bool, "archive_is_begun"):
-        raise ArchivedRolesError(naming)
 
 
 def _refuse(change: _Change, past: _Past) -> list[Changed]:
@@ -396,7 +377,6 @@ class _Change(NamedTuple):
 async def _put_into_force(session: Session, change: _Change, past: _Past, ready: _Ready, pending: Pending) -> Applied:
     """Do what `apply_rules` does, in a transaction that holds all partitions."""
     ruleset, versions, by, now = change.ruleset, change.versions, change.by, change.now
-    await _refuse_archived_roles(session, ruleset)
     epoch, change_id, policy = past.epoch + 1, pending.change_id, change.terms.policy
     await session.run(
         "insert_rule_set",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import USER
 from dsl.outcome import Subject, canonical_order
+from dsl.roles import is_pseudonym
 from worker.admin.preview_events import read_by
 from worker.engine.state_cache import BEGINNING
 from worker.pipeline.archive import archived_by_hash, merged
@@ -203,9 +204,11 @@ def _by_hash(row: tuple[int, Event]) -> tuple[object, ...]:
 
 
 def _by_user(events: list[Event]) -> Iterator[tuple[Subject, list[Event]]]:
-    """Yield the users of a hash, one as a rule, with their events."""
+    """Yield the users of a hash, one as a rule, with their events; a pseudonym has no history."""
     users = {(event.tenant, event.user) for event in events}
     for tenant, user in users:
+        if is_pseudonym(user):
+            continue
         own = events if len(users) == 1 else [one for one in events if (one.tenant, one.user) == (tenant, user)]
         yield Subject(tenant, USER, user), own
 

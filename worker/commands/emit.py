@@ -75,9 +75,8 @@ def _print(published: Published, seconds: float) -> None:
     """Print what was published, and what the broker would not take."""
     stored, duplicates = published.stored, published.duplicates
     rate = (stored + duplicates) / seconds if seconds else 0
-    screen.out().print(
-        f"published {stored:,} messages, {duplicates:,} known to the broker already ({rate:,.0f} messages/s)"
-    )
+    said = f"published {screen.plural(stored, 'message')}, {duplicates:,} known to the broker already"
+    screen.out().print(f"{said} ({rate:,.0f} messages/s)")
     for refused in published.refused[:SHOWN]:
         screen.fail(visible(f"not published: {refused.said}: {_beginning(refused)} ..."))
     if len(published.refused) > SHOWN:

@@ -22,7 +22,7 @@ from worker.admin.journal import JournalError
 from worker.admin.lease import BuildEndedError, SupersededError
 from worker.admin.pending import NotPendingError, PolicyRefusedError
 from worker.admin.results import StaleError, UnreadableError
-from worker.admin.rollout import ArchivedRolesError, BeginsEarlierError, MeaningChangedError, StalePlanError
+from worker.admin.rollout import BeginsEarlierError, MeaningChangedError, StalePlanError
 from worker.broker.streams import BrokerAwayError, BrokerMismatchError
 from worker.doctor.gather import UnsafeError
 from worker.engine.rule_set import RulesRefusedError
@@ -139,7 +139,6 @@ def command_errors(settings: Settings) -> Generator[None]:
         SchemaMismatchError,
         BrokerMismatchError,
         RulesRefusedError,
-        ArchivedRolesError,
         MeaningChangedError,
         StaleError,
         UnreadableError,

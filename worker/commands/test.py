@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from dsl.compile import scope_of
-from dsl.outcome import by_subject
+from dsl.outcome import by_subject, clock_of
 from dsl.syntax import Achievement
 from dsl.words import target_name
 from worker.commands.checked_rules import usable_rules
@@ -186,6 +186,7 @@ def _why(rules: RuleSet, verdict: Verdict, failure: Failure) -> Iterator[str]:
         return
     from dsl.explain import Asked, MeantError, explain, tiers_of  # noqa: PLC0415 - see _test
     from dsl.explain.text import render  # noqa: PLC0415
+    from dsl.story.given import until_of  # noqa: PLC0415
 
     name = expected.target.achievement.text
     scope = scope_of(rules.rules.achievements[name][0])
@@ -197,7 +198,7 @@ def _why(rules: RuleSet, verdict: Verdict, failure: Failure) -> Iterator[str]:
     if not found:
         yield ""
         yield f"these rules hear no event of {scope} {expected.user}"
-    now = max(event.at for event in verdict.events) if verdict.events else 0
+    now = clock_of(verdict.events, until_of(verdict.example))
     tiers = tiers_of(rules.rules, name) if expected.target.tier is None else [expected.target.tier.text]
     for subject, events in found.items():
         for tier in tiers:

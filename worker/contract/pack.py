@@ -1,9 +1,10 @@
 """Many events of one user as a few bytes: how the archive keeps them. Pure.
 
 A pack has its events in canonical order, column by column: instants and numbers as differences, byte plane by byte
-plane, since the high ones are nearly always zero; texts joined by a character that PostgreSQL stores in no text. Both
-are deflated, each by itself, as they have nothing in common. An id that is a UUID is its 16 bytes, or 9.5 where the
-first six are the millisecond of `occurred_at` (version 7); these are random, and stay as they are.
+plane, since the high ones are nearly always zero; texts joined by a character that PostgreSQL stores in no text. Where
+payloads hardly differ but in numbers, they are templates and columns of numbers. All of these are deflated, each by
+itself, as they have nothing in common. An id that is a UUID is its 16 bytes, or 9.5 where the first six are the
+millisecond of `occurred_at` (version 7); these are random, and stay as they are.
 
 The first byte is the version of the form: a reader that does not know it refuses the pack, and loses nothing. The last
 four are a CRC: what is not as it was written is refused, too.
@@ -11,16 +12,20 @@ four are a CRC: what is not as it was written is refused, too.
 
 from __future__ import annotations
 
-import struct
 import zlib
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
+from worker.contract.planes import number, plane, read_number, read_plane, steps
+from worker.contract.templates import Apart, apart, together
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-VERSION: Final = 1
+VERSION: Final = 2
+_WITHOUT_TEMPLATES: Final = 1
+"""An earlier form, which is read: all payloads are texts."""
 MOST: Final = 512
 """Events of a pack: what a reader who wants one of them has to unpack."""
 
@@ -29,13 +34,12 @@ _UUID, _TIMED = 32, 19
 """Digits that are kept of an id that is a UUID, and of one that begins with the millisecond of its event."""
 _SEVENTH: Final = 7
 """The version of the latter."""
-_WIDE: Final = 8
-"""Bytes of a number that is unpacked."""
 _LAGS, _STEPS = range(2)
 """What the instants are whose first byte says it."""
+_TYPES, _WRITTEN, _SOURCES, _REGIONS, _PAYLOADS = range(5)
+"""Columns of texts; of payloads there are fewer, where they are templates."""
 _SUM: Final = 4
 """Bytes of the CRC."""
-_SEVEN_BITS: Final = 0x7F
 _MILLISECOND: Final = 1000
 _MOST_TIMED: Final = 2**48 * _MILLISECOND
 
@@ -59,6 +63,10 @@ class PackedEvent(NamedTuple):
     published_at: int | None
     region: str | None
 
+    def row(self, tenant: str, user: str) -> EventRow:
+        """Return what a fold needs of it."""
+        return tenant, self.event_id, self.event_type, user, self.occurred_at, self.utc_offset, self.payload
+
 
 class UnreadablePackError(Exception):
     """The bytes are no pack, or one that a later release has written."""
@@ -70,18 +78,33 @@ def pack_of(events: Sequence[PackedEvent]) -> bytes:
     kind, names = _packed_ids(ids, at)
     numbers = b"".join(
         (
-            _plane(_steps(at)),
-            _plane(_steps(offsets)),
+            plane(steps(at)),
+            plane(steps(offsets)),
             _received(at, received),
-            _plane(_steps(seqs)),
-            _plane([_transit(one, back) for one, back in zip(published, received, strict=True)]),
+            plane(steps(seqs)),
+            plane([_transit(one, back) for one, back in zip(published, received, strict=True)]),
         )
     )
-    columns: list[Iterable[str]] = [types, *map(_marked, (written, sources, payloads, regions))]
-    texts = _END.join([text for column in (*columns, *([] if kind else [ids])) for text in column])
-    parts = names, _deflated(numbers), _deflated(texts.encode())
-    body = b"".join((bytes((VERSION, kind)), _number(len(events)), *(_number(len(part)) for part in parts), *parts))
+    columns: list[Iterable[str]] = [types, *map(_marked, (written, sources, regions))]
+    forms, rest = _payloads(_marked(payloads))
+    texts = _END.join([text for column in (*columns, rest, *([] if kind else [ids])) for text in column])
+    parts = names, _deflated(numbers), _deflated(texts.encode()), forms.numbers and _deflated(forms.numbers)
+    sizes = (len(events), len(forms.templates), *map(len, parts))
+    body = b"".join((bytes((VERSION, kind)), *map(number, sizes), *parts))
     return body + zlib.crc32(body).to_bytes(_SUM, "big")
+
+
+def _payloads(texts: list[str]) -> tuple[Apart, list[str]]:
+    """Return payloads taken apart where that is smaller, and what is written as texts: templates, or all payloads."""
+    found = apart(texts)
+    if found is None:
+        return _WHOLE, texts
+    whole = len(_deflated(_END.join(texts).encode()))
+    small = len(_deflated(_END.join(found.templates).encode())) + len(_deflated(found.numbers))
+    return (found, found.templates) if small < whole else (_WHOLE, texts)
+
+
+_WHOLE: Final = Apart([], b"")
 
 
 def unpack(body: bytes) -> list[PackedEvent]:
@@ -97,8 +120,9 @@ def unpack(body: bytes) -> list[PackedEvent]:
     published = [
         None if one == 0 else back + one - (one > 0) for one, back in zip(found.numbers(), received, strict=True)
     ]
-    types, texts = found.texts(), [_unmarked(found.texts()) for _ in range(4)]
-    written, sources, payloads, regions = texts
+    types = found.texts(_TYPES)
+    written, sources, regions = (_unmarked(found.texts(column)) for column in (_WRITTEN, _SOURCES, _REGIONS))
+    payloads = _unmarked(found.payloads())
     ids = found.ids(at)
     rows = zip(
         ids, types, at, offsets, written, sources, payloads, received, seqs, published, regions, strict=True
@@ -113,8 +137,7 @@ def unpack_events(body: bytes, tenant: str, user: str) -> list[EventRow]:
         UnreadablePackError: it is not as it was written, or of a later release.
     """
     found = _Found(memoryview(body))
-    at, offsets, types = found.stepped(), found.stepped(), found.texts()
-    payloads = found.texts(2)
+    at, offsets, types, payloads = found.stepped(), found.stepped(), found.texts(_TYPES), found.payloads()
     ids = found.ids(at)
     return [
         (tenant, event_id, event_type, user, when, offset, payload[1:] or None)
@@ -126,28 +149,37 @@ class _Found:
     """A pack whose columns are read one after the other."""
 
     def __init__(self, body: memoryview) -> None:
-        if len(body) and body[0] != VERSION:
+        if len(body) and body[0] not in {VERSION, _WITHOUT_TEMPLATES}:
             raise UnreadablePackError(f"the archive has a pack of form {body[0]}; this release reads form {VERSION}")
         body, said = body[:-_SUM], body[-_SUM:]
         if zlib.crc32(body).to_bytes(_SUM, "big") != bytes(said):
             raise UnreadablePackError("the archive has a pack that is not as it was written")
         self._kind, place, sizes = body[1], 2, list[int]()
-        for _ in range(4):
-            size, place = _read_number(body, place)
+        self._first = body[0] == _WITHOUT_TEMPLATES
+        for _ in range(4 if self._first else 6):
+            size, place = read_number(body, place)
             sizes.append(size)
         self._count, *lengths = sizes
+        self._templates = 0 if self._first else lengths.pop(0)
         ends = list(accumulate(lengths, initial=place))
-        self._names, numbers, texts = (body[begin:end] for begin, end in pairwise(ends))
+        self._names, numbers, texts, *self._forms = (body[begin:end] for begin, end in pairwise(ends))
         self._numbers = memoryview(zlib.decompress(numbers, -zlib.MAX_WBITS))
         self._place = 0
         self._said = zlib.decompress(texts, -zlib.MAX_WBITS).decode().split(_END)
-        self._column = 0
 
-    def texts(self, skip: int = 0) -> list[str]:
-        """Return the next column of texts, behind some that are passed over."""
-        begin = (self._column + skip) * self._count
-        self._column += skip + 1
-        return self._said[begin : begin + self._count]
+    def texts(self, column: int) -> list[str]:
+        """Return a column of texts."""
+        if self._first:  # payloads stood before regions
+            column = {_REGIONS: _PAYLOADS, _PAYLOADS: _REGIONS}.get(column, column)
+        return self._said[column * self._count : (column + 1) * self._count]
+
+    def payloads(self) -> list[str]:
+        """Return the payloads, marked."""
+        if not self._templates:
+            return self.texts(_PAYLOADS)
+        begin = _PAYLOADS * self._count
+        numbers = memoryview(zlib.decompress(self._forms[0], -zlib.MAX_WBITS))
+        return together(self._said[begin : begin + self._templates], numbers, self._count)
 
     def ids(self, at: Sequence[int]) -> list[str]:
         """Return the ids, given the instants."""
@@ -166,18 +198,8 @@ class _Found:
 
     def numbers(self) -> list[int]:
         """Return the next column of numbers."""
-        first, place = _read_number(self._numbers, self._place)
-        width, rest = self._numbers[place], self._count - 1
-        begin = place + 1
-        self._place = begin + width * rest
-        if not width:
-            made = [0] * rest
-        else:
-            raw = bytearray(_WIDE * rest)
-            for plane in range(width):
-                raw[plane::_WIDE] = self._numbers[begin + plane * rest : begin + (plane + 1) * rest]
-            made = struct.unpack_from(f"<{rest}Q", raw)
-        return [one >> 1 if not one & 1 else -(one + 1 >> 1) for one in (first, *made)]
+        found, self._place = read_plane(self._numbers, self._place, self._count)
+        return found
 
 
 # -- ids ---------------------------------------------------------------------------------------------------------------
@@ -213,48 +235,16 @@ def _ids(names: memoryview, kind: int, at: Sequence[int]) -> list[str]:
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
-def _steps(column: Sequence[int]) -> list[int]:
-    """Return the first number, and the difference of each other one to the one before."""
-    return [column[0], *(after - before for before, after in pairwise(column))]
-
-
 def _received(at: Sequence[int], received: Sequence[int]) -> bytes:
     """Return instants as differences to other ones, or, as after a backlog, to the one before."""
-    lags = _plane([after - before for before, after in zip(at, received, strict=True)])
-    steps = _plane(_steps(received))
-    return bytes((_LAGS,)) + lags if len(lags) <= len(steps) else bytes((_STEPS,)) + steps
-
-
-def _plane(column: Sequence[int]) -> bytes:
-    """Return numbers of any sign: the first by itself, as it is the only large one, the others plane by plane."""
-    first, *rest = [one * 2 if one >= 0 else -one * 2 - 1 for one in column]
-    width = (max(rest, default=0).bit_length() + 7) // 8
-    raw = b"".join([one.to_bytes(width, "little") for one in rest])
-    return _number(first) + bytes((width,)) + b"".join([raw[plane::width] for plane in range(width)])
+    lags = plane([after - before for before, after in zip(at, received, strict=True)])
+    stepped = plane(steps(received))
+    return bytes((_LAGS,)) + lags if len(lags) <= len(stepped) else bytes((_STEPS,)) + stepped
 
 
 def _transit(published: int | None, received: int) -> int:
     """Return the time between, which is never zero: that stands for null."""
     return 0 if published is None else published - received + (published >= received)
-
-
-def _number(value: int) -> bytes:
-    """Return a number that is not negative, seven bits a byte."""
-    found = bytearray()
-    while value > _SEVEN_BITS:
-        found.append(value & _SEVEN_BITS | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
-
-
-def _read_number(body: memoryview, place: int) -> tuple[int, int]:
-    """Return a number, and the place behind it."""
-    value = shift = 0
-    while body[place] & 0x80:
-        value |= (body[place] & _SEVEN_BITS) << shift
-        shift, place = shift + 7, place + 1
-    return value | body[place] << shift, place + 1
 
 
 # -- texts -------------------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Mapping,
     )
 
+    from dsl.outcome import Subject
     from worker.contract.pack import EventRow, PackedEvent
     from worker.engine.batch import Item
     from worker.engine.state_cache import StateCache
@@ -138,7 +139,27 @@ async def known_in_archive(
     names: dict[str, object] = {"event_ids": [key[0] for key in asked], "tenant_ids": [key[1] for key in asked]}
     entries = await session.rows(_Entry, "packed_users", **names)
     numbers = {number for entry in entries for number in entry.numbers()}
-    return await _bodies(session, numbers, {asked[entry.n - 1] for entry in entries}) if numbers else {}
+    if not numbers:
+        return {}
+    found = await _bodies(session, numbers, {asked[entry.n - 1] for entry in entries})
+    return await _with_digests(session, found) if found else {}
+
+
+class _Digest(NamedTuple):
+    n: int
+    digest: bytes
+
+
+async def _with_digests(
+    session: Session, found: dict[tuple[str, str], StoredBody]
+) -> dict[tuple[str, str], StoredBody]:
+    """Return bodies with the digests of what was received, which are read last: never of before a renaming."""
+    keys = [*found]
+    asked: dict[str, object] = {"event_ids": [key[0] for key in keys], "tenant_ids": [key[1] for key in keys]}
+    for row in await session.rows(_Digest, "digests_of_renamed", **asked):
+        key = keys[row.n - 1]
+        found[key] = msgspec.structs.replace(found[key], digest=row.digest)
+    return found
 
 
 async def _bodies(
@@ -225,6 +246,73 @@ async def archived_by_tenant(session: Session, types: Collection[str]) -> AsyncG
             lines.add(_line(pack.tenant_id, 0, row) for pack in page for row in rows(pack))
         for part in _in_lines(lines):
             yield part
+
+
+async def archived_in_roles(
+    session: Session, types: Collection[str], named: Callable[[EventRow], Iterable[str]]
+) -> AsyncGenerator[list[tuple[str, EventRow]]]:
+    """Yield all archived events of some types, once for each user they name with `named`, user by user as above.
+
+    Raises:
+        OSError: the disk of temporary files is full.
+    """
+    rows = _heard(Pack.rows, types)
+    with SortedLines() as lines:
+        async for page in session.pages_of(PACKS, Pack, "packs_by_user", types=sorted(types)):
+            lines.add(
+                _line(f"{row[0]}{_SEPARATOR}{user}", 0, row)
+                for pack in page
+                for row in rows(pack)
+                for user in named(row)
+            )
+        ordered = iter(lines)
+        while part := [_named(line) for line in islice(ordered, LINES)]:
+            yield part
+
+
+def _named(line: bytes) -> tuple[str, EventRow]:
+    _, user, _, _, row = line.decode().split(_SEPARATOR, 4)
+    return user, _decoder.decode(row)[1]
+
+
+def may_name(row: EventRow, name: str) -> bool:
+    """Tell whether the payload of an event may have a name in it; to decode it takes much longer."""
+    payload = row[6]
+    # JSON may write any character with a backslash.
+    return payload is not None and (name in payload or "\\" in payload)
+
+
+class Naming(NamedTuple):
+    """An event of another one that names a user; the instant in microseconds."""
+
+    event_id: str
+    event_type: str
+    occurred_at: int
+
+
+async def archived_naming(
+    session: Session, person: Subject, types: Collection[str], named: Callable[[EventRow], Collection[str]]
+) -> AsyncGenerator[list[Naming]]:
+    """Yield archived events of others that name a user, in canonical order; `named` says which users one names."""
+    asked = {"tenant_id": person.tenant_id, "user_id": person.subject, "types": sorted(types)}
+    with SortedLines() as lines:
+        async for page in session.pages_of(PACKS, _Holder, "packs_naming_person", **asked):
+            for pack in page:
+                with readable():
+                    rows = unpack_events(pack.body, pack.tenant_id, pack.user_id)
+                heard = (row for row in rows if row[2] in types and may_name(row, person.subject))
+                lines.add(_line("", 0, row) for row in heard if person.subject in named(row))
+        for part in _in_lines(lines):
+            yield [Naming(row[1], row[2], row[4]) for _, row in part]
+
+
+class _Holder(NamedTuple):
+    tenant_id: str
+    user_id: str
+    part: int
+    number: int
+    events: int
+    body: bytes
 
 
 class _Dated(NamedTuple):

@@ -18,7 +18,7 @@ from worker.engine.columns import FIELDLESS, RENAMED, columns, member_columns
 from worker.engine.event_rows import pack_events
 from worker.engine.reconcile import Stored, unlock_id
 from worker.engine.state_cache import BEGINNING, SubjectState
-from worker.pipeline.archive import archived_of_users, archived_sorted, merged
+from worker.pipeline.archive import archived_of_users, archived_sorted, may_name, merged
 from worker.settings import Clock
 
 if TYPE_CHECKING:
@@ -250,6 +250,10 @@ async def _archived(
     session: Session, rules: Deployed, scope: str, subjects: Sequence[Subject], asked: dict[str, object]
 ) -> AsyncIterator[list[tuple[Subject, Event]]]:
     """Yield what the archive has of that."""
+    if in_roles(rules, scope):
+        async for page in _archived_in_roles(session, rules, subjects, asked):
+            yield page
+        return
     if scope == USER:
         pages = archived_of_users(session, asked)
     elif scope in FIELDLESS:
@@ -262,6 +266,20 @@ async def _archived(
         pages = archived_sorted(session, "packs_of_subjects", asked, is_of)
     async for page in pages:
         yield [(subjects[n - 1], event_of(rules, *row)) for n, row in page]
+
+
+async def _archived_in_roles(
+    session: Session, rules: Deployed, users: Sequence[Subject], asked: dict[str, object]
+) -> AsyncIterator[list[tuple[Subject, Event]]]:
+    """Yield archived events that users did, and those of others that name them, as they are in the history of each."""
+    roles = rules.program.roles
+
+    def is_of(n: int, row: EventRow) -> bool:
+        name = users[n - 1].subject
+        return row[3] == name or (may_name(row, name) and name in roles.named(event_of(rules, *row)))
+
+    async for page in archived_sorted(session, "packs_of_users_in_roles", asked, is_of):
+        yield [(users[n - 1], roles.seen_by(event_of(rules, *row), users[n - 1].subject)) for n, row in page]
 
 
 def _everything(_n: int, _row: EventRow) -> bool:

@@ -107,11 +107,6 @@ def _read(files: Sequence[RuleFile]) -> RuleSet:
         return read_rules(files)
 
 
-def naming_users(ruleset: RuleSet) -> list[str]:
-    """Return the event types with fields that name users beside the one who did the event, in order."""
-    return [] if ruleset.program is None else sorted(ruleset.program.roles.naming)
-
-
 def prepare(
     epoch: int,
     ruleset: RuleSet,

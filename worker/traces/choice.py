@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.traces.spans import Spans
 
-EXTRA: Final = install("otel")
 PROTOCOL: Final = "http/protobuf"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -63,7 +62,7 @@ def spans_of(environment: Mapping[str, str], settings: Settings, service: str = 
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] not in {"google", "opentelemetry", "requests"}:
                 raise
-            wrong = f"opentelemetry is not installed: {EXTRA}"
+            wrong = f"opentelemetry is not installed: {install('otel')}"
         except (ValueError, TypeError, OSError) as error:
             # Not its words, which may quote a variable with a secret in it.
             wrong = f"a variable OTEL_... is malformed ({type(error).__name__})"

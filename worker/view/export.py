@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -11,7 +12,8 @@ from dsl.calendar import format_instant
 from worker.admin.erasure import read_all_names, user_tokens
 from worker.contract.pack import PackedEvent
 from worker.engine.answer import Reader, answer_of
-from worker.pipeline.archive import archived_of_person, canonical, merged
+from worker.pipeline.archive import Naming, archived_naming, archived_of_person, canonical, merged
+from worker.pipeline.ledger import event_of
 from worker.report.screen import json_of
 from worker.settings import Clock
 from worker.view.person import (
@@ -31,12 +33,14 @@ from worker.view.person import (
 from worker.view.standing import facts_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
     from uuid import UUID
 
     from dsl.outcome import Subject
+    from worker.contract.pack import EventRow
     from worker.engine.entries import Catalogue
     from worker.engine.renames import Renames
+    from worker.engine.rule_set import Deployed
     from worker.settings import Settings
     from worker.store import Session, Store
 
@@ -79,7 +83,7 @@ async def export_person(
     await read_all_names(store, settings)
     async with store.transaction(patient=True) as session:
         await session.script(SNAPSHOT)
-        reading = _Reading(session, person)
+        reading = _Reading(session, catalogue.rules, person)
         if not await reading.is_known():
             raise UnknownPersonError
         erased_at = await session.value(int, "tombstone", **reading.key)
@@ -119,8 +123,9 @@ async def _write_list(name: str, pages: Rows, write: Callable[[str], object], re
 class _Reading:
     """Reads the lists of one user in a session."""
 
-    def __init__(self, session: Session, person: Subject) -> None:
+    def __init__(self, session: Session, rules: Deployed, person: Subject) -> None:
         self._session = session
+        self._rules = rules
         self._person = person
         self.key: dict[str, object] = {"tenant_id": person.tenant_id, "user_id": person.subject}
         self._tokens = user_tokens(person.tenant_id, person.subject)
@@ -133,7 +138,7 @@ class _Reading:
         pages = {
             "lifted_erasures": lambda: self._pages(_lifted, "lifted_of_person"),
             "events": self._events,
-            "named_in": lambda: self._pages(_naming, "events_naming_person"),
+            "named_in": self._named_in,
             "progress": lambda: _one_page(progress),
             "unlocks": lambda: self._pages(_unlock, "unlocks_of_person"),
             "corrections": lambda: self._pages(_correction, "corrections_of_person"),
@@ -153,6 +158,18 @@ class _Reading:
         hot = self._session.pages(PackedEvent, "events_of_person", **self.key)
         cold = archived_of_person(self._session, self._person.tenant_id, self._person.subject)
         return _documents(merged(hot, cold, canonical))
+
+    async def _named_in(self) -> Rows:
+        """Yield events of others that name the user, archived ones among them: by the contracts in force."""
+        roles = self._rules.program.roles
+
+        def named(row: EventRow) -> Collection[str]:
+            return roles.named(event_of(self._rules, *row))
+
+        hot = self._session.pages(Naming, "events_naming_person", **self.key)
+        cold = archived_naming(self._session, self._person, roles.naming, named)
+        async for page in merged(hot, cold, _NAMED_AT):
+            yield [_naming(*one) for one in page]
 
     async def _letters(self) -> Rows:
         """Yield letters one by one: their bodies may be large."""
@@ -227,6 +244,9 @@ def _lifted(erased_at: int, lifted_at: int, reason: str) -> LiftedTombstone:
 
 def _naming(event_id: str, event_type: str, occurred_at: int) -> PersonNaming:
     return PersonNaming(event_id=event_id, event_type=event_type, occurred_at=format_instant(occurred_at))
+
+
+_NAMED_AT: Final = attrgetter("occurred_at", "event_id")
 
 
 async def _documents(pages: AsyncIterator[list[PackedEvent]]) -> Rows:

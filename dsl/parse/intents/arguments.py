@@ -223,6 +223,7 @@ def _comparison(text: str, names: tuple[str, ...]) -> str | None:
 _NO_FIELDS: Final = frozenset(
     "at_least least min minimum max maximum times number n value bound target threshold goal by once days weeks "  # noqa: SIM905
     "hours months years group_by groupby group partition_by key skip skips except exclude ignore starts start "
-    "week_start week_starts first_day repeat then and or distinct of per within unless tz".split()
+    "week_start week_starts first_day repeat then and or as role distinct of event grace since from until "
+    "before between per within unless tz".split()
 )
 """What is more likely meant as another argument than as a field."""

@@ -15,6 +15,7 @@ import worker.commands
 from worker.cli import main
 from worker.commands import dead, notify
 from worker.commands.lazy_group import LazyGroup
+from worker.distribution import install
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +92,4 @@ def test_a_missing_extra_is_named() -> None:
     program = "import sys; sys.modules['httpx'] = None\nfrom worker.cli import main\nmain(['notify', 'list'])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert (
-        done.stderr == "error: `ach notify` needs httpx, which is not installed\n  pip install 'ach-engine[notify]'\n"
-    )
+    assert done.stderr == f"error: `ach notify` needs httpx, which is not installed\n  {install('notify')}\n"

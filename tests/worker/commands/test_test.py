@@ -60,6 +60,22 @@ def test_a_failure_is_reported_with_its_reasons(tmp_path: Path) -> None:
         assert text in ran.stdout
 
 
+def test_a_reason_is_as_of_the_clock_of_the_example(tmp_path: Path) -> None:
+    rules = """
+achievement soon { title "Soon" when count(event=lesson.completed, >= 9) }
+achievement soon version 2 from 2026-05-01T00:00:00Z { title "Soon" when count(event=lesson.completed, >= 1) }
+achievement then { title "Then" when count(event=lesson.completed, >= 1) after soon }
+example "not before the next event" {
+  at 2026-04-13T09:00:00Z ann lesson.completed { lesson_id: "l1" }
+  until 2026-05-02T00:00:00Z
+  expect ann then
+}
+"""
+    ran = _test(tmp_path, rules)
+    assert "ann has not earned then yet, as of 2026-05-02T00:00:00Z" in ran.stdout
+    assert "nothing but the next event that it hears: lesson.completed" in ran.stdout
+
+
 def test_the_same_question_is_answered_once(tmp_path: Path) -> None:
     ran = _test(tmp_path, EXAMPLES.replace("expect ann habit progress 1/2", "expect ann three"))
     assert ran.stdout.count("has not earned three") == 1

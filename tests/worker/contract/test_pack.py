@@ -74,5 +74,5 @@ def test_what_is_not_as_it_was_written_is_refused(drawn: list[PackedEvent], data
 def test_a_pack_of_a_later_release_is_refused_in_words() -> None:
     one = PackedEvent("e", "a.done", 1, 0, None, None, None, 2, 3, None, None)
     body = bytes([VERSION + 1]) + pack_of([one])[1:]
-    with pytest.raises(UnreadablePackError, match="form 2; this release reads form 1"):
+    with pytest.raises(UnreadablePackError, match=f"form {VERSION + 1}; this release reads form {VERSION}"):
         unpack(body)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from worker.distribution import install
 from worker.settings import Settings
 from worker.traces.choice import is_asked_for, spans_of, what_is_wrong
 from worker.traces.spans import NoSpans
@@ -63,7 +64,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with capture_logs() as lines:
         assert isinstance(spans_of({"OTEL_EXPORTER_OTLP_ENDPOINT": HERE}, Settings()), NoSpans)
-    assert [line["because"] for line in lines] == ["opentelemetry is not installed: pip install 'ach-engine[otel]'"]
+    assert [line["because"] for line in lines] == [f"opentelemetry is not installed: {install('otel')}"]
 
 
 OTLP = "worker.traces.otlp"
