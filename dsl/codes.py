@@ -131,6 +131,8 @@ ADVICE: Final = {
     "ACH526": "`repeat each` beside `by`",
     "ACH527": "Events counted where days are meant",
     "ACH528": "A count of one unit where the title says several, or of several where it says one",
+    "ACH529": "A clock that differs from the one around it",
+    "ACH530": "A `tz=` that nothing reads",
     "ACH543": "An element that a later version drops",
     "ACH544": "A span that may be negative",
     "ACH545": "A field that rules cannot see",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dsl.event import Event
     from dsl.schema import Rules
+    from dsl.syntax import Achievement
     from dsl.types import Listed, Value
 
 _LONG: Final = frozenset({FieldType.STRING, FieldType.STRINGS})
@@ -30,13 +31,35 @@ def labels_of(rules: Rules) -> dict[str, tuple[str, ...]]:
         if not isinstance(version.repeat, RepeatBy) or version.repeat.field.text == ACTOR:
             continue
         name = version.repeat.field.text
-        types = bases(one for when in whens(version) for pattern in all_counted(when) for one in pattern_types(pattern))
-        for event_type in types:
+        for event_type in _types(version):
             schema = rules.events.get(event_type)
             field = None if schema is None else schema.fields.get(name)
             if field is not None and field.type in _LONG:
                 found.setdefault(event_type, {})[name] = None
     return {event_type: tuple(names) for event_type, names in sorted(found.items())}
+
+
+def called_by_users(rules: Rules) -> set[str]:
+    """Return the achievements whose occurrences are called like users."""
+    return {
+        name
+        for name, versions in rules.achievements.items()
+        for version in versions
+        if isinstance(version.repeat, RepeatBy) and _names_users(rules, version, version.repeat.field.text)
+    }
+
+
+def _names_users(rules: Rules, version: Achievement, field: str) -> bool:
+    if field == ACTOR:
+        return True
+    schemas = (rules.events[one] for one in _types(version) if one in rules.events)
+    return any(field in each.users for each in schemas)
+
+
+def _types(version: Achievement) -> frozenset[str]:
+    """Return the event types that the conditions of a version count."""
+    patterns = (pattern for when in whens(version) for pattern in all_counted(when))
+    return bases(one for pattern in patterns for one in pattern_types(pattern))
 
 
 def over_long(event: Event, names: Sequence[str]) -> str | None:

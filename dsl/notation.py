@@ -106,7 +106,7 @@ def _modifiers(mods: Modifiers) -> list[str]:
     if mods.unless is not None:
         texts.append(f"unless={pattern(mods.unless)}")
     if mods.tz is not None:
-        texts.append(f"tz={_zone(mods.tz)}")
+        texts.append(f"tz={zone(mods.tz)}")
     if mods.by:
         texts.append(f"by={_fields(mods.by)}")
     return texts
@@ -116,7 +116,8 @@ def _fields(names: tuple[Name, ...]) -> str:
     return names[0].text if len(names) == 1 else f"[{', '.join(name.text for name in names)}]"
 
 
-def _zone(tz: Zone) -> str:
+def zone(tz: Zone) -> str:
+    """Return what stands behind `tz=`: `user`, `"Europe/Berlin"`."""
     return canonical_text(tz.name) if tz.kind == "iana" else tz.kind
 
 
@@ -234,4 +235,4 @@ def _repeat(tree: Repeat) -> str:
         return "each"
     if isinstance(tree, RepeatBy):
         return f"by {tree.field.text}"
-    return f"every {tree.unit.text}" + ("" if tree.tz is None else f" tz={_zone(tree.tz)}")
+    return f"every {tree.unit.text}" + ("" if tree.tz is None else f" tz={zone(tree.tz)}")

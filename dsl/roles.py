@@ -82,6 +82,8 @@ class Roles:
         """Event types with fields that rules name in roles."""
         self.naming = frozenset(self._fields)
         """Event types that name users beside the actor, whether or not a rule asks for them."""
+        self.fields = frozenset(field for fields in self._fields.values() for field in fields)
+        """The fields that name them, in whatever event."""
 
     def _bits_of(self, event_type: str) -> tuple[tuple[str, int], ...]:
         used = self._used.get(event_type, ())

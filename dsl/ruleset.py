@@ -52,13 +52,14 @@ def build(texts: Sequence[tuple[str, bytes]]) -> RuleSet:
         file, found = parse(source)
         files.append(file)
         problems.extend(found if problem is None else [problem])
-    rules, found = check(files)
+    expanded = expand(files)
+    rules, found = check(files, expanded)
     problems.extend(found)
     problems.sort(key=lambda problem: problem.order)
     faulty = any(problem.severity is Severity.ERROR for problem in problems)
     program = None if faulty else compile_rules(rules)
     sources = tuple(file.source for file in files)
-    return RuleSet(sources, tuple(files), rules, tuple(problems), program, tuple(expand(files).files))
+    return RuleSet(sources, tuple(files), rules, tuple(problems), program, tuple(expanded.files))
 
 
 def decode(name: str, content: bytes) -> tuple[Source, Diagnostic | None]:

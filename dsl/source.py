@@ -48,9 +48,13 @@ class Source:
 
 
 class ElementSource(Source):
-    """A rule file as one element of a family sees it; `element` names it in messages: `"desert"`."""
+    """A rule file as one element of a family sees it; `element` names it in messages: `color "desert"`.
 
-    def __init__(self, whole: Source, element: str) -> None:
+    `var` is the name of what stands for it.
+    """
+
+    def __init__(self, whole: Source, element: str, var: str) -> None:
         super().__init__(whole.name, whole.text)
         self.whole = whole
         self.element = element
+        self.var = var

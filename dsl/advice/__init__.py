@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsl.advice.allow import Allowances
+from dsl.advice.clocks import advise_on_clocks
 from dsl.advice.contestable import advise_on_settling
 from dsl.advice.copies import advise_on_copies
 from dsl.advice.covered import advise_on_examples
@@ -40,22 +41,29 @@ __all__ = ["examine"]
 
 
 def examine(
-    files: Sequence[File], rules: Rules, problems: Iterable[Diagnostic], today: str | None = None
+    files: Sequence[File],
+    rules: Rules,
+    problems: Iterable[Diagnostic],
+    today: str | None = None,
+    *,
+    written_out: Sequence[File] | None = None,
 ) -> list[Diagnostic]:
     """Return the problems of the parser and the checker with advice, without allowed warnings.
 
     `today` is a date such as `2026-04-13`, for advice on dates that have passed; None leaves that out.
+    `written_out` are the files as dsl/expand makes them, for callers that have them.
     """
-    found = [*problems, *check_rewards(files), *check_names(files)]
+    whole = expand(files).files if written_out is None else written_out
+    found = [*problems, *check_rewards(whole), *check_names(files)]
     sound = all(problem.severity is not Severity.ERROR for problem in found)
     if sound:
-        found += advise(files, rules, today)
+        found += advise(whole, rules, today)
     return sorted(Allowances(files).applied(found, sound=sound), key=lambda problem: problem.order)
 
 
 def advise(files: Sequence[File], rules: Rules, today: str | None = None) -> list[Diagnostic]:
-    """Return advice on rules without errors; `today` as in `examine`."""
-    problems, book = Problems(), Rulebook(expand(files).files, rules)
+    """Return advice on rules without errors, in files without families; `today` as in `examine`."""
+    problems, book = Problems(), Rulebook(files, rules)
     for advice in (
         advise_on_filters,
         advise_on_settling,
@@ -69,6 +77,7 @@ def advise(files: Sequence[File], rules: Rules, today: str | None = None) -> lis
         advise_on_groups,
         advise_on_copies,
         advise_on_wording,
+        advise_on_clocks,
     ):
         advice(book, problems)
     if today is not None:

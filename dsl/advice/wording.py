@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from dsl.filters import pattern_types
 from dsl.notation import condition
 from dsl.prove.conditions import at_least
-from dsl.syntax import NO_MODIFIERS, Cmp, Count, CountGroups, CountUnits, Modifiers, StreakUnits
+from dsl.roles import bases
+from dsl.syntax import NO_MODIFIERS, Cmp, Count, CountGroups, CountUnits, Modifiers, Name, RepeatEvery, StreakUnits
 from dsl.trees import walk
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from dsl.advice.rulebook import Rulebook
     from dsl.check.problems import Problems, Report
-    from dsl.syntax import Achievement, Condition, Name, Title
+    from dsl.syntax import Achievement, Condition, Title
 
 _NUMBERS: Final = {
     **dict(enumerate("two three four five six seven eight nine ten eleven twelve".split(), start=2)),  # noqa: SIM905
@@ -50,6 +52,8 @@ def advise_on_wording(book: Rulebook, problems: Problems) -> None:
         for when, said in _conditions(version):
             for part in walk(when):
                 _check(part, said, report)
+                if isinstance(part, Count) and not part.distinct:
+                    _each_time(part, said, book, version, report)
 
 
 def _conditions(version: Achievement) -> Iterator[tuple[Condition, str]]:
@@ -108,6 +112,43 @@ def _once(node: Count) -> Count:
     return replace(node, distinct=(), cmp=Cmp(op=">=", bound=1), mods=NO_MODIFIERS)
 
 
+# -- every event, where the words say different ones -------------------------------------------------------------------
+
+
+def _each_time(node: Count, said: str, book: Rulebook, version: Achievement, report: Report) -> None:
+    """Report a count of events whose words count different values of a field, or different days."""
+    number = at_least(node.cmp)
+    field = _field_said(node, said, number, book) or _days_of(node, said, number, version)
+    if field is None:
+        return
+    meant = replace(node, distinct=(Name(text=field),))
+    message = f"this counts {number} events, and the words say that they differ"
+    report.warn("ACH528", node.span, message, f"to count different ones, write: {condition(meant)}")
+
+
+def _field_said(node: Count, said: str, number: int, book: Rulebook) -> str | None:
+    """Return what must differ: `ten different lessons`, where the events have a field `lesson_id`."""
+    found = re.search(rf"(?i)\b(?:{_spelt(number)}) (?:different|distinct|unique|separate) (\w+)", said)
+    if found is None or number < 2:  # noqa: PLR2004 - one does not differ
+        return None
+    noun = found[1].lower()
+    if noun in _PARTS:
+        return _PARTS[noun] if node.mods.per is None else None
+    schemas = [book.rules.events[name].fields for name in bases(pattern_types(node.event)) if name in book.rules.events]
+    names = [name for name in schemas[0] if all(name in each for each in schemas)] if schemas else []
+    return next((name for name in names if _plural(_noun(Name(text=name))) == noun), None)
+
+
+def _days_of(node: Count, said: str, number: int, version: Achievement) -> str | None:
+    """Return `at.date` where the words count days of a week or a month: five events may be of one day."""
+    unit = node.mods.per or (version.repeat.unit if isinstance(version.repeat, RepeatEvery) else None)
+    longer = unit is not None and unit.text in ("week", "month", "year")
+    return "at.date" if longer and not node.mods.by and _says_several(said, number, "day") else None
+
+
+_PARTS: Final = {"days": "at.date", "dates": "at.date", "weeks": "at.week", "weekdays": "at.weekday"}
+
+
 # -- five units or values, where the words say one of them -------------------------------------------------------------
 
 
@@ -139,8 +180,11 @@ def _says_several(said: str, number: int, noun: str) -> bool:
     """Return whether the words count so many of something: `5 days`, `five different posts`."""
     if number < 2:  # noqa: PLR2004 - one is not several
         return False
-    spelt = "|".join(filter(None, (str(number), f"{number:,}", _NUMBERS.get(number))))
-    return re.search(rf"(?i)\b(?:{spelt})[ -]{_SEVERAL}{_plural(noun)}\b", said) is not None
+    return re.search(rf"(?i)\b(?:{_spelt(number)})[ -]{_SEVERAL}{_plural(noun)}\b", said) is not None
+
+
+def _spelt(number: int) -> str:
+    return "|".join(filter(None, (str(number), f"{number:,}", _NUMBERS.get(number))))
 
 
 def _says_one(said: str, noun: str) -> bool:

@@ -28,15 +28,19 @@ if TYPE_CHECKING:
     from dsl.check.achievements import Named
     from dsl.check.names import Declared, Names
     from dsl.diagnostics import Diagnostic
+    from dsl.expand import Expanded
     from dsl.syntax import File
 
 __all__ = ["check"]
 
 
-def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
-    """Check a rule set; return its rules, and every problem in the order of the files' names and text."""
+def check(files: Sequence[File], expanded: Expanded | None = None) -> tuple[Rules, list[Diagnostic]]:
+    """Check a rule set; return its rules, and every problem in the order of the files' names and text.
+
+    `expanded` is what dsl/expand makes of the files, for callers that have it.
+    """
     problems = Problems()
-    expanded = expand(files)
+    expanded = expand(files) if expanded is None else expanded
     problems.take(expanded.problems)
     names = gather(files, expanded, problems)
     check_renames(names, problems)

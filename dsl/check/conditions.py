@@ -65,6 +65,10 @@ _FAMILIES = {
 _BUILT_IN: Final = {
     **dict.fromkeys(("day", "days", "date", "dates", "today"), "at.date"),
     **dict.fromkeys(("hour", "hours", "time", "time_of_day", "clock"), "at.hour"),
+    **dict.fromkeys(("weekend", "weekends", "is_weekend"), 'at.weekday in ["sat", "sun"]'),
+    **dict.fromkeys(("month", "months"), "at.month"),
+    **dict.fromkeys(("year", "years"), "at.year"),
+    **dict.fromkeys(("week", "weeks"), "at.week"),
     **dict.fromkeys(("now", "current_time", "occurred_at", "created_at", "event_time"), "at"),
     **dict.fromkeys(("weekday", "weekdays", "day_of_week", "dow"), "at.weekday"),
 }
@@ -241,6 +245,8 @@ class Conditions:
         if name.text in set(Unit):
             return Unit(name.text)
         hint = self.report.guess(name.text, tuple(Unit)) or f"units are {', '.join(Unit)}"
+        if name.text in ("weekday", "weekdays", "workday", "workdays", "weekend"):
+            hint = "count the days of each week: streak(per=week, count(event=..., distinct=at.date, >= 5), >= 4)"
         if "by" in (taken("count") or ()) and any(name.text in schema.fields for schema in self.names.events.values()):
             hint = f"`per=` takes a calendar unit; for each value of a field write by={name.text}"
         self.report.error("ACH206", name.span, f"there is no calendar unit `{name.text}`", hint)
@@ -304,8 +310,19 @@ class Conditions:
             hint = "unlocks come of events: write the events that earn them"
             self.report.error("ACH201", name.span, f"`{UNLOCKS}` is no event that happens by itself", hint)
             return False
-        self.report.unknown("ACH201", "event", name.text, name.span, self.names.events)
+        hint = self._of_an_event(name.text) or self.report.guess(name.text, self.names.events)
+        self.report.error("ACH201", name.span, f"there is no event `{name.text}`", hint)
         return False
+
+    def _of_an_event(self, written: str) -> str | None:
+        """Return what `like.author` may mean, where `like` is an event with that field."""
+        event, _, field = written.rpartition(".")
+        schema = self.names.events.get(event)
+        if schema is None or field not in schema.fields:
+            return None
+        if schema.fields[field].type.names_users:
+            return f"for the users that the field names, write {event} as {field}"
+        return f"`{field}` is a field of `{event}`: filter it, {event} where {field} ..."
 
     def fields(self, events: Iterable[Alternative], field: str, span: Span, meant: str | None = None) -> list[Field]:
         """Return the declarations of a field in all the events; report it and return none if one lacks it.
@@ -325,6 +342,8 @@ class Conditions:
                 hint = f"`{ACTOR}` is the user of the event"
             if field in self.names.traits:
                 hint = f"`{field}` is a trait: use it in the achievement's `for`"
+            elif self.report.is_element(field):
+                hint = f"write `${field}` for the element of the family"
             elif field in _BUILT_IN:
                 hint = f"the event's own time is `at`: write {_BUILT_IN[field]}"
             elif len(lacking) < len(schemas):

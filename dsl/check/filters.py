@@ -214,7 +214,20 @@ def _built_in(left: Ref, value: Constant, report: Report) -> None:
     else:
         right, wanted = isinstance(found, str) and _is_date(found), 'a date such as "2026-04-13"'
     if not right:
-        report.error("ACH306", value.span, f"`{left.name}` must be {wanted}")
+        report.error("ACH306", value.span, f"`{left.name}` must be {wanted}", _short(left.name, found))
+
+
+def _short(name: str, found: object) -> str | None:
+    """Return what to write for the name of a weekday or a month."""
+    word = found[:3].lower() if isinstance(found, str) else ""
+    if name == "at.weekday" and word in WEEKDAYS:
+        return f'write "{word}"'
+    if name == "at.month" and word in _MONTHS:
+        return f"write {_MONTHS.index(word) + 1}"
+    return None
+
+
+_MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905 - a list of words
 
 
 def _is_date(text: str) -> bool:

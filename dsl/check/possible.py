@@ -122,7 +122,8 @@ class _Possible:
         domain = None if event is None else self._patterns.domain(event, Ref(name=name, builtin=builtin))
         if number == 1 and domain is not None and domain.low is not None:
             return f"`{name}` is declared >= {domain.low}"
-        return f"no value of `{name}` passes every part of the filter"
+        meant = "; did you mean `or`?" if builtin and number == 2 else ""  # noqa: PLR2004 - from 22 on, or before 4
+        return f"no value of `{name}` passes every part of the filter{meant}"
 
     # -- bounds that a filter keeps out of reach --
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dsl.diagnostics import Severity, found, nearest
+from dsl.source import ElementSource
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -74,6 +75,10 @@ class Report:
     def unknown(self, code: str, what: str, word: str, span: Span, candidates: Collection[str]) -> None:
         """Write down a name that nothing bears, with the nearest one that something does."""
         self.error(code, span, f"there is no {what} `{word}`", self.guess(word, candidates))
+
+    def is_element(self, name: str) -> bool:
+        """Return whether a name stands for the element of the family that is checked, if a `$` is put before it."""
+        return isinstance(self._source, ElementSource) and self._source.var == name
 
     def guess(self, word: str, candidates: Collection[str]) -> str | None:
         """Return "did you mean ...?", or None where nothing is near."""

@@ -99,8 +99,9 @@ class _Expansion:
         made = self.families.members(node, source)
         if not made:
             self._lose(node)
+        var = "" if node.each is None else node.each.var.text
         for element, member in made:
-            own = ElementSource(source, element)
+            own = ElementSource(source, element, var)
             whole = self._plain(member, own) if member.open else member
             if whole is None:
                 self._lose(member)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from dsl.built_ins import is_reward
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from dsl.parse.arguments import Arguments
     from dsl.parse.raw import Named, RawPattern
 
+_LENGTH: Final = re.compile(r"\d{1,9}[smhdw]")
 MOST_FIELDS: Final = 8
 """Fields of one key, at most."""
 
@@ -23,7 +25,7 @@ def required(args: Arguments, name: str) -> Named | None:
     """Return an argument that must be there, None where it is missing, which is reported."""
     argument = args.named.get(name)
     if argument is None and name not in args.doubtful:
-        args.wrong("ACH112", args.at, f"`{args.operator}` needs `{name}=`")
+        args.wrong("ACH112", args.at, f"`{args.operator}` needs `{name}=`", args.meant(args.inside))
     return argument
 
 
@@ -122,6 +124,8 @@ def _within(argument: Named | None) -> Duration | None:
     if isinstance(value, Duration):
         return value
     hint = "write a duration such as 90s, 15m, 1h, 7d or 2w"
+    if isinstance(value, Literal) and isinstance(value.value, str) and _LENGTH.fullmatch(value.value):
+        hint = f"write durations without quotes: within={value.value}"
     if isinstance(value, RawEvent):
         word = value.name.text
         unit = word if word in set(Unit) else nearest(word, Unit)

@@ -156,7 +156,9 @@ def _unknown_hint(args: Arguments, name: str) -> str | None:
         return f"write a bound without a name: {args.shape.bound} 10"
     if name in ("where", "filter", "if"):
         return "write the filter after the event: event=lesson.completed where duration_seconds > 60"
-    if name in ("since", "from", "until", "before", "after", "between"):
+    if name in _APART:
+        return _least_time(args)
+    if name in _SPANS:
         return "which events count is a clause of the achievement: active 2026-05-01T00:00:00Z .. 2026-06-01T00:00:00Z"
     if name in ("as", "role"):
         return "a role follows the event: event=like as author"
@@ -169,11 +171,33 @@ def _unknown_hint(args: Arguments, name: str) -> str | None:
     return f"`{args.operator}` takes {', '.join(allowed)}" if args.shape.named else None
 
 
+_SPANS: Final = ("since", "from", "until", "to", "before", "after", "start", "end", "starts", "ends", "between")
+_APART: Final = ("gap", "min_gap", "mingap", "apart", "delay", "at_least_after", "min_interval", "cooldown", "spacing")
+
+
+def _least_time(args: Arguments) -> str | None:
+    """Return what to write for a least time between steps: no form asks for that."""
+    if args.operator != "sequence":
+        return None
+    return (
+        "`within=` limits the time of all steps, and nothing asks for a least time between two: "
+        "let your product send it, as `days_away: int`, and filter it"
+    )
+
+
+_NO_BOUND: Final = {
+    "sequence": "a sequence is complete once; for several times write `repeat each` in the achievement",
+    "all": "to ask for some of the conditions write at_least(K, ...)",
+    "any": "to ask for several of the conditions write at_least(K, ...)",
+    "at_least": "the number stands before the conditions: at_least(2, ...)",
+}
+
+
 def _sort_bound(args: Arguments, bound: Bound) -> None:
     if not args.shape.bound:
-        args.wrong("ACH110", bound.span, f"`{args.operator}` takes no bound")
+        args.wrong("ACH110", bound.span, f"`{args.operator}` takes no bound", _NO_BOUND.get(args.operator))
     elif args.bound is not None:
-        error("ACH111", bound.span, "the bound is given twice; an operator takes one")
+        args.wrong("ACH111", bound.span, "the bound is given twice; an operator takes one", args.meant(bound.span))
     else:
         args.bound = bound
 
@@ -191,7 +215,7 @@ def _sort_glued(args: Arguments, glued: Glued) -> None:
 
 def _sort_bounded_name(args: Arguments, argument: BoundedName) -> None:
     if not args.shape.bound:
-        args.wrong("ACH110", argument.bound.span, f"`{args.operator}` takes no bound")
+        args.wrong("ACH110", argument.bound.span, f"`{args.operator}` takes no bound", _least_time(args))
         return
     hint = f"write event=..., {argument.bound.op} ...: {args.shape.example}"
     span = argument.name.span
@@ -228,7 +252,7 @@ def _sort_scalar(args: Arguments, value: Scalar) -> None:
         text = isinstance(value, Literal) and isinstance(value.value, str)
         hint = "write events without quotes: event=lesson.completed" if text and args.shape.required else None
         if text and args.shape.target:
-            hint = "write names without quotes: unlocked(first_lesson)"
+            hint = f"write names without quotes: {args.operator}({cast('Literal', value).value})"
         if text and hint:
             args.doubtful |= {"event", "name"}
         hint = args.meant(value.span) or hint

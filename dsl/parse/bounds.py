@@ -47,7 +47,7 @@ def _bound(bound: Bound, op: OneOf[">=", ">", "<=", "<"] | None, args: Arguments
         READING.get().open_names = True
         return Cmp(op=op, bound=0, kind="all", span=bound.span)
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
-        hint = _in_figures(args, value, bound.op)
+        hint = _in_figures(args, value, op or bound.op)
         if args is None:
             error("ACH113", value.span, "a bound must be a number", hint)
         else:
@@ -60,18 +60,21 @@ def _in_figures(args: Arguments | None, value: object, op: str) -> str | None:
     """Return what a bound may mean that is no number."""
     match value:
         case Duration():
-            return _of_a_duration(args, value)
+            return _of_a_duration(args, value, op)
         case Name():
             return f"write it in figures: {op} 10; the one word that can stand here is `all`, with `>=`"
         case Percent():
-            return f"write the number alone: {op} {value.value}"
+            from dsl.parse.aliases import NO_AVERAGE  # noqa: PLC0415 - for faulty calls alone
+
+            many = args is None or args.operator not in ("max", "min", "sum")
+            return NO_AVERAGE if many else f"write the number alone: {op} {value.value}"
         case Literal(value=str() as text) if _NUMBER.fullmatch(text):
             return f"write numbers without quotes: {op} {text}"
         case _:
             return None
 
 
-def _of_a_duration(args: Arguments | None, value: Duration) -> str:
+def _of_a_duration(args: Arguments | None, value: Duration, op: str) -> str:
     """Return what a bound such as `24h` may mean: a span, or so many of the unit that a field counts."""
     field = None if args is None else args.named.get("of")
     if args is None or field is None or not isinstance(field.value, RawEvent):
@@ -80,7 +83,7 @@ def _of_a_duration(args: Arguments | None, value: Duration) -> str:
     number = in_the_unit_of(name, value.us)
     if number is None:
         return f"a bound is a number, in the unit of `{name}`"
-    return f"a bound is a number, in the unit of `{name}`: write {args.shape.bound} {number}"
+    return f"a bound is a number, in the unit of `{name}`: write {op} {number}"
 
 
 def in_the_unit_of(name: str, us: int) -> int | None:

@@ -185,6 +185,8 @@ def as_test(value: Value) -> Test:
     if isinstance(term.node, Name):
         return Test(1, Truth(left=_ref(term.node), span=term.span), term.span)
     hint = "compare it with something: length(title) > 20"
+    if isinstance(term.node, Literal):
+        hint = 'for one of several values write: country in ["de", "at"]'
     error("ACH303", term.span, "this is a value, and not true or false", hint)
     return Test(1, Truth(left=Ref(name="", span=term.span), span=term.span), term.span)
 
@@ -273,6 +275,10 @@ def _ref(name: Name) -> Ref:
 def _undotted(text: str) -> str:
     """Return what a name with a dot may mean: a part of the event's own time, a function, or its last part alone."""
     first, _, last = text.rpartition(".")
+    if first == AT and last in ("time", "clock", "time_of_day"):
+        return "the hour of an event is `at.hour`: write at.hour < 6"
+    if first not in ("", AT) and f"{AT}.{last}" in ZONED:
+        return f"only the event's own time has parts: {AT}.{last}"
     if first == AT:
         guess = None if last in ("time", "now") else nearest(text, ZONED)
         return f"did you mean `{guess}`?" if guess else f"of the event's own time there are {', '.join(ZONED)}"

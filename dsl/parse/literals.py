@@ -27,6 +27,7 @@ MAX_DURATION: Final = 10_000 * 366 * DAY
 _LENGTHS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _DURATION: Final = re.compile(r"(\d+(?:_\d+)*)([smhdw])", re.ASCII)
 _NUMBER: Final = re.compile(r"-?\d{1,150}(?:\.\d{1,150})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _OF_A_DATE: Final = re.compile(r"\bat\.date\b[^,(){}\n]*\Z")
 _PERCENT: Final = re.compile(r"\d+%", re.ASCII)
 
@@ -90,7 +91,9 @@ def _bad_duration(token: Token) -> None:
         hint = "months and years have no exact length: write a number of days, or use per=month or per=year"
     elif found := re.fullmatch(r"(\d+)(sec|second|min|minute|hr|hour|day|wk|week)s?", text):
         hint = f"write a duration as one word: {found[1]}{found[2][0]}"
-    elif found := re.fullmatch(r"(\d+)(?:k|km|mi|xp|kg|m2|pts?|points?|times|x|eur|usd|kb|mb|gb|percent|ms)", text):
+    elif found := re.fullmatch(r"(\d{1,12})k", text):
+        hint = f"numbers have no unit: write {int(found[1]) * 1000:_}"
+    elif found := re.fullmatch(r"(\d+)(?:km|mi|xp|kg|m2|pts?|points?|times|x|eur|usd|kb|mb|gb|percent|ms)", text):
         hint = f"numbers have no unit: write {found[1]}"
     error("ACH107", place(token), f"`{shown}` is neither a number nor a duration", hint)
 
@@ -102,8 +105,11 @@ def instant(token: Token) -> Instant:
     if moment is None:
         whole = len(text) >= len("2026-05-01T00:00:00Z") and text[-1] not in "0123456789."
         hint = "write date, time and offset: 2026-05-01T00:00:00Z or 2026-05-01T02:00:00+02:00"
-        if _OF_A_DATE.search(READING.get().source.text[max(0, token.start_pos - 60) : token.start_pos]):
+        before = READING.get().source.text[max(0, token.start_pos - 60) : token.start_pos]
+        if _OF_A_DATE.search(before):
             hint = f'`at.date` is a string: write "{text[:10]}"'
+        elif _DATE.fullmatch(text) and re.search(r"(?:[<>=]|\bin \[?)\s*\Z", before):
+            hint = f'write an instant, {text}T00:00:00Z, or the date of the event as a string: at.date >= "{text}"'
         message = (
             f"`{text[:40]}` is not a valid instant"
             if whole or "+" in text

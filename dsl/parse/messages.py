@@ -39,6 +39,7 @@ _SIGNS: Final = {
     "&": "write `and`",
     "|": "write `or`",
     "!": "write `not`, or `!=`",
+    "@": 'write a user that is no plain name in quotes: "ada@example.com"',
     ";": "leave it out: a line needs no end mark",
     ".": "join the parts of an event name with dots, without spaces: lesson.completed",
     "\\": "a backslash may appear only in a string",
@@ -55,6 +56,9 @@ _SIGNS: Final = {
     "\ufeff": "a byte order mark may appear only at the start of a file",
 }
 _WORD: Final = re.compile(r"[^\W\d][\w-]*(?:\.[\w-]+)*|[\w-]+")
+_USER: Final = re.compile(r"(?:\bat\s+\d[\w:.+-]*|\bexpect)\s+\Z")
+"""What stands before a user in an example."""
+_REACH: Final = 60
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -115,6 +119,10 @@ def _report_character(reading: Reading, span: Span) -> None:
         reading.error("ACH102", span, f"{shown} has no meaning here", hint)
         return
     fixed = _CAMEL.sub("_", word[0]).lower().replace("-", "_").strip("_.")
+    if _USER.search(text[max(0, span.start - _REACH) : span.start]):
+        error = f"`{word[0][:40]}` is no plain name: lower case letters, digits and _"
+        reading.error("ACH118", Span(*word.span()), error, f'write such a user in quotes: "{word[0][:40]}"')
+        return
     hint = quoted(text, span.start)
     if hint is None and re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", fixed, re.ASCII):
         hint = f"did you mean `{fixed}`?"

@@ -214,7 +214,8 @@ def _unlocked_target(args: Arguments) -> tuple[Name, Name | None] | None:
             if "name" not in args.doubtful:
                 args.wrong("ACH112", args.at, "`unlocked` needs the name of an achievement")
         case patterns:
-            args.wrong("ACH113", patterns[0].span, "`unlocked` takes one achievement, or one tier of it")
+            message = "`unlocked` takes one achievement, or one tier of it"
+            args.wrong("ACH113", patterns[0].span, message, "join several: all(unlocked(first), unlocked(second))")
     return None
 
 

@@ -119,5 +119,9 @@ FROM (
 WHERE before < :bytes::bigint OR before = 0
 ORDER BY dead_letter_id;
 
+-- name: letters_are_unread
+-- More fields of payloads name users from now on.
+UPDATE dead_letter SET names_read = false WHERE names_read AND erased_at IS NULL;
+
 -- name: letters_are_read
 UPDATE dead_letter SET names_read = true WHERE dead_letter_id = ANY (:dead_letter_ids::bigint[]);

@@ -73,12 +73,9 @@ WITH known AS (
 )
 DELETE FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
--- name: erase_unlocks
--- For a granted unlock, consumers get an `erased` message; its pending corrections lose event ids and reasons. Returns
--- the number of unlocks.
-WITH gone AS (
-    DELETE FROM unlock WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id RETURNING *
-), waiting AS (
+-- part: say_that_gone_is_erased
+-- For a granted unlock, consumers get an `erased` message; its pending corrections lose event ids and reasons.
+waiting AS (
     UPDATE correction SET
         event_before = '', event_id = '', reason = NULL, announced = announced OR gone.published_at IS NOT NULL
     FROM gone
@@ -102,7 +99,81 @@ WITH gone AS (
     WHERE granted_at IS NOT NULL AND NOT silent
     ORDER BY unlock_id
 )
+
+-- name: erase_unlocks
+-- Returns the number of unlocks.
+WITH gone AS (
+    DELETE FROM unlock WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id RETURNING *
+),
+-- use say_that_gone_is_erased
 SELECT count(*)::integer FROM gone;
+
+-- part: bears_the_name
+-- Whether a row of `named` is about an occurrence that is called like the user, of `repeat by` over users. What no rule
+-- judges any more may have been one; but a number or a date is none.
+named.occurrence = :user_id
+    AND (
+        named.achievement = ANY (:by_users::text[])
+        OR (named.achievement <> ALL (:in_force::text[]) AND :user_id !~ '^[0-9]'))
+
+-- name: relabel_unlocks
+-- The rows keep their ids. Where the pseudonym has an occurrence too, both are one from now on, and one row goes.
+WITH found AS (
+    SELECT named.unlock_id, other.unlock_id IS NOT NULL AS twice
+    FROM unnest(:subjects.tenant_id::text[], :subjects.scope::text[], :subjects.subject::text[])
+        AS asked (tenant_id, scope, subject)
+    JOIN unlock AS named
+        ON named.tenant_id = asked.tenant_id AND named.scope = asked.scope AND named.subject = asked.subject
+    LEFT JOIN unlock AS other
+        ON other.tenant_id = named.tenant_id AND other.scope = named.scope AND other.subject = named.subject
+        AND other.achievement = named.achievement AND other.tier = named.tier AND other.occurrence = :pseudonym
+    WHERE
+        -- use bears_the_name
+    ORDER BY named.unlock_id
+    FOR UPDATE OF named
+), gone AS (
+    DELETE FROM unlock USING found WHERE unlock.unlock_id = found.unlock_id AND found.twice RETURNING unlock.*
+),
+-- use say_that_gone_is_erased
+UPDATE unlock SET occurrence = :pseudonym
+FROM found
+WHERE unlock.unlock_id = found.unlock_id AND NOT found.twice;
+
+-- name: unlocks_of_occurrence
+SELECT
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    granted_at, contested_at, revoked_at, by_hand
+FROM unlock
+WHERE tenant_id = :tenant_id AND occurrence = :occurrence
+ORDER BY unlock_id
+FOR UPDATE;
+
+-- name: give_ids
+-- Changes that are not announced yet are about the new ids too.
+WITH given AS (
+    SELECT * FROM unnest(:unlock_ids::uuid[], :new_ids::uuid[]) AS given (unlock_id, new_id)
+), corrections AS (
+    UPDATE correction SET unlock_id = given.new_id FROM given WHERE correction.unlock_id = given.unlock_id
+)
+UPDATE unlock SET unlock_id = given.new_id FROM given WHERE unlock.unlock_id = given.unlock_id;
+
+-- name: relabel_evaluations
+UPDATE evaluation AS named SET occurrence = :pseudonym
+FROM unnest(:subjects.tenant_id::text[], :subjects.scope::text[], :subjects.subject::text[])
+    AS asked (tenant_id, scope, subject)
+WHERE named.tenant_id = asked.tenant_id AND named.scope = asked.scope AND named.subject = asked.subject
+    AND
+    -- use bears_the_name
+;
+
+-- name: relabel_corrections
+UPDATE correction AS named SET occurrence = :pseudonym
+FROM unnest(:subjects.tenant_id::text[], :subjects.scope::text[], :subjects.subject::text[])
+    AS asked (tenant_id, scope, subject)
+WHERE named.tenant_id = asked.tenant_id AND named.scope = asked.scope AND named.subject = asked.subject
+    AND
+    -- use bears_the_name
+;
 
 -- name: erase_revealed
 -- Behind the row of progress, which every writer of these rows locks.

@@ -72,6 +72,7 @@ JOIN unlock
 WHERE (earned_at, event_id) > (asked.after_at, asked.after_id)
     OR achievement || '.' || tier = ANY (:rulings::text[])
     OR unlock_id = ANY (:unlock_ids::uuid[])
+    OR occurrence LIKE '~erased~%'  -- renamed, with the id of the name before
 ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
 FOR UPDATE OF unlock;
 

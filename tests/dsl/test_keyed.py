@@ -11,6 +11,7 @@ import pytest
 
 from dsl import notation, words
 from dsl.analyze import Kind, verdicts
+from dsl.calendar import format_instant
 from dsl.carry import carry
 from dsl.event import Event
 from dsl.fold import fold, standings, start, step
@@ -66,7 +67,7 @@ def earned(achievements: str, *events: Event) -> list[tuple[str, str | None, int
     text = CONTRACT + achievements
     found = [(u.achievement, u.occurrence, u.earned_at) for u in run(program(achievements), events).unlocks]
     expected = evaluator.outcome(read(text), events).unlocks
-    assert [(name, occurrence) for name, occurrence, _ in found] == [(u.achievement, u.occurrence) for u in expected]
+    assert found == [(u.achievement, u.occurrence, format_instant(u.earned_at)) for u in expected]
     return [(u.achievement, u.occurrence, u.earned_at) for u in expected if u.achievement != "member"]
 
 

@@ -7,8 +7,10 @@ import pytest
 from dsl.advice import examine
 from dsl.analyze import verdicts
 from dsl.diagnostics import Severity
+from dsl.event import Event
 from dsl.format import format_file
 from dsl.notation import condition
+from dsl.outcome import run
 from dsl.ruleset import RuleSet, build
 
 CONTRACTS = """
@@ -117,3 +119,31 @@ def test_a_late_copy_moves_between_groups_in_roles_too() -> None:
     found = rules("count(event=like as author, by=team, >= 2)", contracts=contracts)
     assert codes(found) == []
     assert verdicts(found.rules)["x0", 1].reasons
+
+
+# -- in the fold -------------------------------------------------------------------------------------------------------
+
+COPIES = "event seen { key: string, by: user once per key }\n"
+
+
+def of(user: str, number: int, by: str, key: str = "k", kind: str = "seen") -> Event:
+    return Event("t", f"e{number}", kind, user, number, 0, {"key": key, "by": by})
+
+
+def test_copies_are_found_in_whatever_role_they_are() -> None:
+    """The second of ann's is a copy in her history, though only it is there in the role."""
+    program = rules("count(event=seen as by, >= 1)", contracts=COPIES).program
+    assert program is not None
+    events = [of("ann", 1, "ben"), of("ann", 2, "ann"), of("ben", 3, "cid"), of("cid", 4, "ann", key="other")]
+    found = sorted((unlock.subject, unlock.earned_at[-3:-1]) for unlock in run(program, events).unlocks)
+    assert found == [("ann", "04"), ("ben", "01"), ("cid", "03")]
+
+
+def test_a_pseudonym_has_no_history() -> None:
+    program = rules("count(event=seen, >= 1)", "count(event=seen as by, >= 1)", contracts=COPIES).program
+    assert program is not None
+    event = of("~erased~1", 1, "ann")
+    assert program.roles.seen_by(event, "~erased~1").type not in program.scopes["user"].types
+    assert program.roles.seen_by(of("ann", 2, "~erased~1"), "~erased~1").type not in program.scopes["user"].types
+    found = run(program, [event, of("ben", 2, "~erased~1")])
+    assert {unlock.subject for unlock in found.unlocks} == {"ann", "ben"}

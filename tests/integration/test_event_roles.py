@@ -130,6 +130,19 @@ async def test_a_late_event_moves_what_it_names(engine: Engine) -> None:
     await check(engine)
 
 
+async def test_a_state_that_lags_is_read_with_events_that_name_its_user(engine: Engine) -> None:
+    await engine.apply(RULES + 'achievement adored { title "Adored" when count(event=like as author, >= 5) }\n')
+    async with pipeline_on(engine) as pipeline:
+        for number in range(1, 5):
+            await send(pipeline, like(number, "ann", "bob"))
+    (row,) = await engine.rows("SELECT mark_id FROM progress WHERE subject = 'bob'")
+    assert row["mark_id"] != "like-4-ann"
+    async with pipeline_on(engine, owner="another") as pipeline:
+        await send(pipeline, like(5, "cid", "bob"))
+    assert (await engine.unlocks())["bob", "adored"] == "granted"
+    await check(engine)
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_drawn_batches(engine: Engine, seed: int) -> None:
     """Late ones, copies, and workers that take turns."""

@@ -16,7 +16,7 @@ from dsl.outcome import Subject
 from dsl.roles import is_pseudonym
 from worker.admin.erased_packs import archived_of, drop_packing, take_out_of_packs
 from worker.admin.journal import journaled
-from worker.admin.pseudonymity import take_name_out
+from worker.admin.pseudonymity import relabel, take_name_out
 from worker.contract.named_users import name_token
 from worker.contract.partition import PARTITIONS, partition_of
 from worker.engine.columns import position_columns, subject_columns
@@ -143,6 +143,7 @@ async def _erase(  # noqa: PLR0913 - what it works with, each by name
         await drop_packing(session, tenant, packers)
         packed = await take_out_of_packs(session, rules, user, archived, pseudonym)
         events += packed.gone
+        await relabel(session, rules, user, [one for one in since if one != user], pseudonym, by=by, now=now)
         unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
         await session.run("erase_revealed", tenant_id=tenant, user_id=name)
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)
@@ -150,7 +151,7 @@ async def _erase(  # noqa: PLR0913 - what it works with, each by name
         # The last lock of all: a batch that buries dead letters holds partitions already.
         await session.run("hold_letters")
         await session.run("erase_deliveries", tenant_id=tenant, user_id=name)
-        while await read_names(session, settings):
+        while await read_names(session, settings, rules.program.roles.fields):
             pass
         letters = await session.run("erase_dead_letters", **tokens)
         letters += await session.run("blank_dead_letters", **tokens, detail=BLANKED, now=now)
@@ -169,12 +170,12 @@ async def _forget(session: Session, since: Mapping[Subject, Position]) -> None:
 
 
 async def read_all_names(store: Store, settings: Settings) -> None:
-    """Read which users the dead letters of older workers name, in transactions of their own: there may be many.
+    """Read which users dead letters name that are not read yet, in transactions of their own: there may be many.
 
     Raises:
         UnavailableError: some may be read; the next call reads the others.
     """
-    more = True
+    fields, more = (await load_deployed(store, settings)).program.roles.fields, True
     while more:
         async with store.transaction(patient=True) as session:
-            more = await read_names(session, settings)
+            more = await read_names(session, settings, fields)

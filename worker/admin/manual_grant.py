@@ -94,6 +94,7 @@ async def grant_by_hand(  # noqa: PLR0913 - the parts of an unlock's key, each b
         if subject.scope == USER and await session.value(bool, "user_is_erased", tenant_id=tenant, user_id=name):
             raise CannotGrantError(f"{subject.subject} was erased from tenant {subject.tenant_id}, for good")
         row = await _stored(session, subject, key)
+        key = key if row is None else row.unlock_id
         if row is not None and row.state is State.BY_HAND:
             return Granted(key, State.BY_HAND)
         made = by_hand(row, bare, await _evidence(session, rules, subject, row, bare, now=now), now=now)
@@ -125,7 +126,7 @@ async def grant_by_hand(  # noqa: PLR0913 - the parts of an unlock's key, each b
 async def _stored(session: Session, subject: Subject, key: UUID) -> Stored | None:
     tenant, scope, name = subject
     rows = await session.rows(Stored, "unlocks_of_subjects", tenant_ids=[tenant], scopes=[scope], subjects=[name])
-    return next((row for row in rows if row.unlock_id == key), None)
+    return next((row for row in rows if row.key == key), None)
 
 
 async def _evidence(

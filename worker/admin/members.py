@@ -69,6 +69,8 @@ class Difference(NamedTuple):
     """Heard before and now, and the field of the scope is declared otherwise."""
     unheard: bool
     """Whether anything is heard no more."""
+    names_more: bool
+    """Whether more fields of payloads name users."""
 
     @property
     def changes(self) -> bool:
@@ -95,7 +97,12 @@ def difference(before: RuleSet | None, now: RuleSet) -> Difference:
         {scope: types for scope, types in heard.items() if types},
         {scope: types for scope, types in moved.items() if types},
         unheard,
+        not _naming(now) <= _naming(before),
     )
+
+
+def _naming(ruleset: RuleSet | None) -> frozenset[str]:
+    return frozenset() if ruleset is None or ruleset.program is None else ruleset.program.roles.fields
 
 
 def _heard(ruleset: RuleSet | None) -> dict[str, frozenset[str]]:

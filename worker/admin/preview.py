@@ -208,7 +208,7 @@ class _Seen:
         coming = [grant for grant in grants if grant.earned_at > clock and at_moment(grant)]
         if not coming:
             return
-        known = {row.unlock_id for row in stored}
+        known = {row.key for row in stored}
         self.coming.update(
             (grant.achievement, grant.tier or "", grant.version, grant.earned_at)
             for grant in coming

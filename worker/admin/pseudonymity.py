@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.event import Event
+from dsl.labels import called_by_users
 from dsl.roles import is_pseudonym
 from worker.contract.sameness import Written, digest_of
-from worker.engine.columns import RENAMED, columns
+from worker.engine.columns import RENAMED, columns, subject_columns
 from worker.engine.pseudonyms import renamed_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dsl.outcome import Subject
     from worker.engine.rule_set import Deployed
@@ -70,6 +71,22 @@ async def take_name_out(session: Session, rules: Deployed, user: Subject, pseudo
             await session.run("erase_events_by_id", tenant_id=tenant, event_ids=sorted(go))
     await session.run("forget_named_user", tenant_id=tenant, user_id=name)
     return Renamed(kept, gone)
+
+
+async def relabel(  # noqa: PLR0913 - what it works with, each by name
+    session: Session, rules: Deployed, user: Subject, others: Iterable[Subject], pseudonym: str, *, by: str, now: int
+) -> None:
+    """Give occurrences of others that are called like the user, by `repeat by`, the pseudonym; their ids stay."""
+    terms: dict[str, object] = {
+        **subject_columns(others),
+        "user_id": user.subject,
+        "pseudonym": pseudonym,
+        "by_users": sorted(called_by_users(rules.rules)),
+        "in_force": sorted(rules.rules.achievements),
+    }
+    await session.run("relabel_unlocks", **terms, by=by, now=now)
+    await session.run("relabel_evaluations", **terms)
+    await session.run("relabel_corrections", **terms)
 
 
 async def _rename(session: Session, rules: Deployed, rows: Sequence[NamedEvent], name: str, pseudonym: str) -> None:

@@ -396,6 +396,8 @@ async def _put_into_force(session: Session, change: _Change, past: _Past, ready:
     await write_versions(session, versions, epoch=epoch, by=by, now=now, clock=clock)
     await _write_aggregates(session, ruleset, epoch=epoch, now=now)
     await write_late_members(session, ready.rules, ready.members, ready.mark)
+    if ready.members.names_more:
+        await session.run("letters_are_unread")
     withdrawn = 0
     if ready.leaves:
         withdrawn = await _withdraw_retired(session, ready.rules, change.settings, change_id, now=now)

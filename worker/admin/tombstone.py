@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.contract.partition import partition_of
+from worker.contract.partition import PARTITIONS
+from worker.engine.reconcile import Stored
 from worker.pipeline.fence import hold_partitions
 
 if TYPE_CHECKING:
@@ -43,10 +44,23 @@ async def lift_tombstone(store: Store, tenant: str, user: str, *, by: str, reaso
         UnavailableError: nothing is known to have happened.
     """
     async with store.transaction() as session:
-        # A worker that remembers the user as erased finds another's mark here, and reads again.
-        await hold_partitions(session, {partition_of(tenant, "user", user)}, epoch=None)
+        # A worker that remembers the user as erased finds another's mark here, and reads again; so does one that
+        # remembers what others have earned under the user's name.
+        await hold_partitions(session, range(PARTITIONS), epoch=None)
         await _check(session, tenant, user)
+        await _free_ids(session, tenant, user)
         await session.run("lift_erasure", tenant_id=tenant, user_id=user, by=by, reason=reason, now=now)
+
+
+async def _free_ids(session: Session, tenant: str, user: str) -> None:
+    """Give occurrences of others that are called by the pseudonym ids of their own.
+
+    They have those of the name, under which the others may earn occurrences again.
+    """
+    for pseudonym in await session.rows(str, "pseudonyms_of_users", tenant_ids=[tenant], user_ids=[user]):
+        rows = await session.rows(Stored, "unlocks_of_occurrence", tenant_id=tenant, occurrence=pseudonym)
+        moved = sorted((row.unlock_id, row.key) for row in rows if row.unlock_id != row.key)
+        await session.run("give_ids", unlock_ids=[old for old, _ in moved], new_ids=[new for _, new in moved])
 
 
 async def _check(session: Session, tenant: str, user: str) -> int:

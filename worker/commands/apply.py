@@ -214,7 +214,7 @@ async def _check_announcements(settings: Settings, rules: RuleSet) -> None:
     Raises:
         CommandError: nothing was done.
     """
-    if problems := check_rewards(rules.files):
+    if problems := check_rewards(rules.written_out):
         for problem in problems:
             screen.show_problem(problem)
         raise CommandError("a reward is too large to be announced; nothing was done")

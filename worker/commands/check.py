@@ -95,7 +95,8 @@ def _explain_code(code: str) -> None:
 
 def _check_rules(rules: RuleSet, request: Request) -> bool:
     """Print what was found; return whether it is good."""
-    rules = rules._replace(problems=tuple(examine(rules.files, rules.rules, rules.problems, yesterday())))
+    found = examine(rules.files, rules.rules, rules.problems, yesterday(), written_out=rules.written_out)
+    rules = rules._replace(problems=tuple(found))
     if request.drawing is not None and not rules.errors:
         screen.say(_drawn(rules.rules, request.drawing))
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import unquote
 
@@ -33,11 +34,8 @@ _WRAPPED: Final = 3
 """How many levels deep JSON may be a text within JSON."""
 _HASH: Final = re.compile(r"~[0-9a-f]{32}")
 # A field as any notation may write it: "user_id": "x", \"user_id\": \"x\", 'user_id': 'x', user_id=x, <user_id>x.
-_FIELD: Final = re.compile(
-    rf"""(?<![A-Za-z0-9_])({TENANT}|{USER}|{TYPE}|{"|".join(_THEIR_NAMES)})\\*["']?\s*[:=>]\s*"""
-    r"""(?:\\+["']([^"'\\]*)|"((?:[^"\\]|\\.)*)|'((?:[^'\\]|\\.)*)|([^\s\\"',;&<>{}\[\]]+))""",
-    re.DOTALL,
-)
+_NAMES: Final = f"{TENANT}|{USER}|{TYPE}|{'|'.join(_THEIR_NAMES)}"
+_VALUE: Final = r"""(?:\\+["']([^"'\\]*)|"((?:[^"\\]|\\.)*)|'((?:[^'\\]|\\.)*)|([^\s\\"',;&<>{}\[\]]+))"""
 
 
 class Named(NamedTuple):
@@ -54,13 +52,21 @@ class Said(NamedTuple):
     types: frozenset[str]
 
 
-def users_named(prefix: str, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> frozenset[Named]:
+def users_named(
+    prefix: str,
+    subject: str,
+    body: bytes,
+    headers: Mapping[str, str] | None = None,
+    *,
+    fields: frozenset[str] = frozenset(),
+) -> frozenset[Named]:
     """Return every user that a message names: in its body, in headers of a CloudEvent, in the subject that it came on.
 
-    A body that names no tenant belongs to the tenant of its subject. `prefix` is that of the input.
+    A body that names no tenant belongs to the tenant of its subject. `prefix` is that of the input; `fields` are those
+    that name users in payloads, of whatever event type.
     """
     tenant, user = _addressee(prefix, subject)
-    found = {Named(name_token(of) if of else tenant, name_token(name)) for of, name in read(body).users}
+    found = {Named(name_token(of) if of else tenant, name_token(name)) for of, name in read(body, fields).users}
     of, name = _in_headers(headers or {})
     if name:
         found.add(Named(name_token(of) if of else tenant, name_token(name)))
@@ -84,15 +90,31 @@ def name_token(name: str) -> str:
     return token(text) if len(text) <= MAX_ID_BYTES else token.__wrapped__(text)
 
 
-def read(body: bytes) -> Said:
-    """Return the users and event types that a body names."""
+def read(body: bytes, fields: frozenset[str] = frozenset()) -> Said:
+    """Return the users and event types that a body names; `fields` as in `users_named`."""
     users: set[tuple[str, str]] = set()
     types: set[str] = set()
     for text in _texts(body):
-        said = _read(text, _WRAPPED)
+        said = _read(text, _WRAPPED, fields)
         users |= said.users
         types |= said.types
     return Said(frozenset(users), frozenset(types))
+
+
+@lru_cache(maxsize=8)
+def _pattern(fields: frozenset[str]) -> re.Pattern[str]:
+    """Return what finds the fields of an event in a text, and others that name users."""
+    names = "|".join([_NAMES, *sorted(fields)])
+    return re.compile(rf"""(?<![A-Za-z0-9_])({names})\\*["']?\s*[:=>]\s*{_VALUE}""", re.DOTALL)
+
+
+@lru_cache(maxsize=8)
+def _lists(fields: frozenset[str]) -> re.Pattern[str]:
+    """Return what finds lists of users in a text; one that does not end reaches to the end of the text."""
+    return re.compile(rf"""(?<![A-Za-z0-9_])(?:{"|".join(sorted(fields))})\\*["']?\s*[:=]\s*\[([^\]]*)""")
+
+
+_QUOTED: Final = re.compile(r"""\\*["']((?:[^"'\\]|\\[^"'])*)\\*["']""")
 
 
 def _in_headers(headers: Mapping[str, str]) -> tuple[str, str]:
@@ -128,15 +150,15 @@ def _texts(body: bytes) -> Iterator[str]:
         yield body.decode("latin-1")
 
 
-def _read(text: str, wrapped: int) -> Said:
+def _read(text: str, wrapped: int, fields: frozenset[str]) -> Said:
     try:
         # Numbers stay as they are written: an id that is one is an id.
         value: Any = json.loads(text, strict=False, object_pairs_hook=_Object, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
-        return _search(text)
+        return _search(text, fields)
     if isinstance(value, str) and wrapped and value != text:
-        return _read(value, wrapped - 1)
-    return _walk(value)
+        return _read(value, wrapped - 1, fields)
+    return _walk(value, fields)
 
 
 class _Object:
@@ -172,10 +194,10 @@ def _parts(value: object) -> list[object]:
     return cast("list[object]", value) if isinstance(value, list) else []
 
 
-def _walk(value: object) -> Said:
+def _walk(value: object, fields: frozenset[str]) -> Said:
     """Return what JSON says: an event, events in an array, or either within something else.
 
-    A payload belongs to the user of its event, and names no other.
+    A payload belongs to the user of its event, and names others in some fields alone.
     """
     users: set[tuple[str, str]] = set()
     types: set[str] = set()
@@ -188,9 +210,22 @@ def _walk(value: object) -> Said:
             types.update(one.texts(TYPE))
             tenant = _one_of(tenants) if tenants else tenant
             users.update((tenant, name) for name in names)
+            users.update((tenant, name) for name in _in_fields(one, fields))
             parts = one.beside_payload() if names else parts
         stack.extend((part, tenant) for part in parts)
     return Said(frozenset(users), frozenset(types))
+
+
+def _in_fields(value: object, fields: frozenset[str]) -> Iterator[str]:
+    """Yield the texts in some fields of JSON, however deep they lie."""
+    stack = [value] if fields else []
+    while stack:
+        one = stack.pop()
+        if isinstance(one, _Object):
+            for key, part in one.pairs:
+                if key in fields:
+                    yield from _strings(part)
+        stack.extend(part for part in _parts(one) if not isinstance(part, str))
 
 
 def _one_of(tenants: Iterable[str]) -> str:
@@ -199,14 +234,18 @@ def _one_of(tenants: Iterable[str]) -> str:
     return once.pop() if len(once) == 1 else UNKNOWN
 
 
-def _search(text: str) -> Said:
+def _search(text: str, fields: frozenset[str]) -> Said:
     """Return what the fields say in a text that is no JSON; whose tenant is which is known where there is one."""
     found: dict[str, set[str]] = {TENANT: set(), USER: set(), TYPE: set()}
     is_foreign = SPECVERSION in text
-    for field in _FIELD.finditer(text):
+    for field in _pattern(fields).finditer(text):
         value = next((part for part in field.groups()[1:] if part), "")
-        if value and (is_foreign or field[1] in found):
+        if value and field[1] in fields:
+            found[USER].add(_unescaped(value))
+        elif value and (is_foreign or field[1] in found):
             found[_THEIR_NAMES.get(field[1], field[1])].add(_unescaped(value))
+    for several in _lists(fields).finditer(text) if fields else ():
+        found[USER].update(_unescaped(one[1]) for one in _QUOTED.finditer(several[1]) if one[1])
     tenant = _one_of(found[TENANT]) if found[TENANT] else UNKNOWN
     return Said(frozenset((tenant, user) for user in found[USER]), frozenset(found[TYPE]))
 

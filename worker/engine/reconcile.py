@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 from dsl.event import Position
+from dsl.outcome import Subject
 from dsl.progress import Grant
+from dsl.roles import is_pseudonym
 from worker.engine.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from collections.abc import Set as AbstractSet
-
-    from dsl.outcome import Subject
 
 
 NO_EVIDENCE: Final = ""
@@ -71,6 +71,13 @@ class Stored(NamedTuple):
     contested_at: int | None
     revoked_at: int | None
     by_hand: bool = False
+
+    @property
+    def key(self) -> UUID:
+        """The id of what it is about; its own is another one where its occurrence was called like an erased user."""
+        if not is_pseudonym(self.occurrence):
+            return self.unlock_id
+        return unlock_id(Subject(*self[:3]), stored_grant(self))
 
     @property
     def is_supported(self) -> bool:
@@ -147,14 +154,14 @@ def reconcile(
     What no rule judges any more stays granted.
     """
     supported = {unlock_id(subject, grant): grant for grant in earned}
-    rows = {row.unlock_id: row for row in stored}
+    rows = {row.key: row for row in stored}
     new = [grant for key, grant in supported.items() if key not in rows]
     changes = list(_moved(rows, supported))
     if complete is not None:
         changes.extend(
             change
-            for row in rows.values()
-            if row.unlock_id not in supported and complete.covers(row)
+            for key, row in rows.items()
+            if key not in supported and complete.covers(row)
             for change in _unsupported(row)
         )
     return new, changes
@@ -166,9 +173,9 @@ def _moved(rows: dict[UUID, Stored], supported: dict[UUID, Grant]) -> Iterator[C
         if row is None or row.state is State.REVOKED:
             continue
         if row.state is State.CONTESTED:
-            yield Change(Kind.RESTORED, key, grant)
+            yield Change(Kind.RESTORED, row.unlock_id, grant)
         elif (row.version, row.earned_at, row.event_id) != (grant.version, grant.earned_at, grant.event_id):
-            yield Change(Kind.AMENDED, key, grant)
+            yield Change(Kind.AMENDED, row.unlock_id, grant)
 
 
 def stored_grant(row: Stored) -> Grant:

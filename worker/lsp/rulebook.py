@@ -67,7 +67,9 @@ class Edition:
         self.home = {each.piece.source: (page, each.start) for page in self.pages.values() for each in page.placed}
         """The file that each source is a piece of, and where it stands in it."""
         self.home.update({page.source: (page, 0) for page in self.pages.values()})
-        self.rules, found = check([piece.file for piece in self._pieces])
+        files = [piece.file for piece in self._pieces]
+        self._expanded = expand(files)
+        self.rules, found = check(files, self._expanded)
         self.problems: list[Diagnostic] = [problem for piece in self._pieces for problem in piece.problems]
         self.problems.extend(found)
         self.events = self.rules.events
@@ -84,7 +86,7 @@ class Edition:
     def advise(self) -> None:
         """Give advice, if there are no errors."""
         if self.sound:
-            self.advice = advise([piece.file for piece in self._pieces], self.rules, yesterday())
+            self.advice = advise(self._expanded.files, self.rules, yesterday())
         self.advised = True
 
     def diagnostics(self) -> list[Diagnostic]:
@@ -107,7 +109,7 @@ class Edition:
         """Return what an example with a `for each` stands for."""
         return [
             node
-            for file in expand([piece.file for piece in self._pieces]).files
+            for file in self._expanded.files
             if isinstance(file.source, ElementSource) and file.source.whole is source
             for node in file.declarations
             if isinstance(node, Example) and node.span == example.span

@@ -67,8 +67,10 @@ class Buried(NamedTuple):
     erased: int
 
 
-async def bury(session: Session, settings: Settings, letters: Sequence[DeadLetter], *, now: int) -> Buried:
-    """Write dead letters; one that was written before is left alone.
+async def bury(
+    session: Session, settings: Settings, letters: Sequence[DeadLetter], fields: frozenset[str], *, now: int
+) -> Buried:
+    """Write dead letters; one that was written before is left alone. `fields` of payloads name users.
 
     The last stage of its transaction: a lock is taken here that an erasure waits for.
     """
@@ -76,7 +78,9 @@ async def bury(session: Session, settings: Settings, letters: Sequence[DeadLette
         return Buried([], 0)
     once = {(letter.message.seq, letter.element): letter for letter in letters}
     named = {
-        key: users_named(settings.input_prefix, letter.message.subject, letter.body, letter.message.headers)
+        key: users_named(
+            settings.input_prefix, letter.message.subject, letter.body, letter.message.headers, fields=fields
+        )
         for key, letter in once.items()
     }
     await session.run("share_letters")
@@ -242,11 +246,17 @@ class _Unread(NamedTuple):
     body: bytes
 
 
-async def read_names(session: Session, settings: Settings) -> bool:
-    """Note which users some letters of older workers name; return False where there are none left."""
+async def read_names(session: Session, settings: Settings, fields: frozenset[str]) -> bool:
+    """Note which users some letters name that are not read yet; return False where there are none left.
+
+    `fields` of payloads name users. A letter is read again once contracts say that of more fields.
+    """
     page = await session.rows(_Unread, "unread_letters", bytes=PAGE_BYTES)
-    prefix = settings.input_prefix
-    await _note_names(session, {row.dead_letter_id: users_named(prefix, row.nats_subject, row.body) for row in page})
+    named = {
+        row.dead_letter_id: users_named(settings.input_prefix, row.nats_subject, row.body, fields=fields)
+        for row in page
+    }
+    await _note_names(session, named)
     if page:
         await session.run("letters_are_read", dead_letter_ids=[row.dead_letter_id for row in page])
     return bool(page)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from worker.engine.arrivals import arrivals_of, screen
 from worker.engine.decide import Facts, first_look, latest_known
 from worker.engine.pseudonyms import rename
-from worker.engine.reconcile import unlock_id
 from worker.engine.subject_events import events_of_subjects
 from worker.pipeline.archive import known_in_archive
 from worker.pipeline.fence import take_partitions
@@ -67,7 +66,7 @@ async def gather(session: Session, batch: Batch, cache: StateCache, hold: Hold, 
         look = first_look(rules, events, states, clock=arrivals.latest if rules.follows_stream else batch.now)
     refolds = await refold(session, rules, look.refolds, states)
     stored = await unlocks_of(session, refolds)
-    stored.update(await unlocks_of_keys(session, [unlock_id(*earned) for earned in look.earned]))
+    stored.update(await unlocks_of_keys(session, look.earned))
     return Facts(arrivals, states, look, refolds, stored)
 
 

@@ -13,12 +13,12 @@ from dsl.event import Event, Position
 from dsl.fold import walk
 from dsl.outcome import Subject
 from dsl.progress import State, decode
-from dsl.roles import PSEUDONYM, bases
+from dsl.roles import PSEUDONYM, bases, is_pseudonym
 from worker.contract.partition import partition_of
 from worker.contract.sameness import StoredBody
 from worker.engine.columns import FIELDLESS, RENAMED, columns, member_columns
 from worker.engine.event_rows import pack_events
-from worker.engine.reconcile import Stored
+from worker.engine.reconcile import Stored, unlock_id
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.archive import archived_of_users, archived_sorted, may_name, merged
 from worker.settings import Clock
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dsl.compile import Plan
     from worker.contract.pack import EventRow
     from worker.engine.batch import Item
+    from worker.engine.decide import Earned
     from worker.engine.rule_set import Deployed
     from worker.settings import Settings
     from worker.store import Session
@@ -400,10 +401,19 @@ async def unlocks_to_compare(
     return _by_subject(await session.rows(Stored, "unlocks_to_compare", **asked, unlock_ids=ids))
 
 
-async def unlocks_of_keys(session: Session, ids: Iterable[UUID]) -> dict[Subject, list[Stored]]:
-    """Return those of some unlocks that are there, under locks; seldom any."""
-    asked = sorted(ids)
-    return _by_subject(await session.rows(Stored, "unlocks_of_keys", unlock_ids=asked)) if asked else {}
+async def unlocks_of_keys(session: Session, earned: Iterable[Earned]) -> dict[Subject, list[Stored]]:
+    """Return those of some unlocks that are there, under locks; seldom any.
+
+    What was renamed at an erasure has its id from before: of these subjects it returns all.
+    """
+    asked = [*earned]
+    if not asked:
+        return {}
+    ids = sorted(unlock_id(*one) for one in asked)
+    found = _by_subject(await session.rows(Stored, "unlocks_of_keys", unlock_ids=ids))
+    renamed = {subject for subject, grant in asked if is_pseudonym(grant.occurrence or "")}
+    found.update(await unlocks_of(session, renamed))
+    return found
 
 
 def _by_subject(rows: Iterable[Stored]) -> dict[Subject, list[Stored]]:

@@ -53,7 +53,7 @@ async def write(session: Session, settings: Settings, rules: Deployed, writes: W
     if writes.evaluations:
         await session.run("insert_evaluations", **evaluation_columns(rules, writes.evaluations), now=now)
     arrivals = writes.arrivals
-    buried = await bury(session, settings, arrivals.letters, now=now)
+    buried = await bury(session, settings, arrivals.letters, rules.program.roles.fields, now=now)
     kept = arrivals._replace(letters=buried.letters, erased=arrivals.erased + buried.erased)
     return writes._replace(arrivals=kept)
 

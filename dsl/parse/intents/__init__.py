@@ -14,6 +14,18 @@ from dsl.parse.intents.arguments import at_least, bare_field, commas, copies, fi
 from dsl.parse.intents.behind import behind
 from dsl.parse.intents.clauses import clause_hint
 from dsl.parse.intents.never import never
+from dsl.parse.intents.places import (
+    beside,
+    bound_in_words,
+    combinations,
+    every,
+    field_of_event,
+    in_a_row,
+    in_distinct,
+    loose,
+    no_unit,
+    several,
+)
 from dsl.parse.intents.steps import sequence
 from dsl.parse.intents.streaks import streak, week
 
@@ -32,17 +44,35 @@ _LONGEST_CALL: Final = 1000
 _OUTER: Final = 3
 """Calls around a place that are looked at."""
 
-_OF_AN_EVENT: Final = (unless, copies, commas, bare_field, week, never, other_names, named_bound, filters)
+_OF_AN_EVENT: Final = (
+    *(
+        unless,
+        copies,
+        bound_in_words,
+        in_a_row,
+        several,
+        beside,
+        in_distinct,
+        combinations,
+        every,
+        field_of_event,
+        commas,
+        bare_field,
+        week,
+        never,
+    ),
+    *(other_names, named_bound, filters),
+)
 _INTENTS: Final = {
     "count": _OF_AN_EVENT,
     "sum": _OF_AN_EVENT,
     "max": _OF_AN_EVENT,
     "min": _OF_AN_EVENT,
-    "streak": (unless, copies, commas, week, streak, never, other_names, named_bound, filters),
+    "streak": (unless, copies, beside, commas, week, streak, no_unit, never, other_names, named_bound, filters),
     "sequence": (unless, sequence, other_names),
-    "all": (unless, commas, other_names),
-    "any": (unless, commas, other_names),
-    "at_least": (unless, at_least, commas, other_names),
+    "all": (unless, loose, commas, other_names),
+    "any": (unless, loose, commas, other_names),
+    "at_least": (unless, loose, at_least, commas, other_names),
 }
 """What may be meant by a call of each operator, the likeliest first."""
 

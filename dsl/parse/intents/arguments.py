@@ -73,7 +73,8 @@ def commas(_text: str, call: Call, taken: Taken) -> Meant | None:
     names = taken(call.name) or ()
     parts = [part for each in call.arguments for part in cut(each.text)]
     added = {part.partition("=")[0] for part in parts} & {"within", "per", "unless", "tz", "distinct", "of", "grace"}
-    if parts == given(call) or not added <= set(names):
+    known = [part.partition("=")[0] for part in parts if re.match(r"[a-z_]+\s*=", part)]
+    if parts == given(call) or not added <= set(names) or len(set(known)) < len(known):
         return None
     return Meant("commas separate the arguments, and `=` follows their names", written(call.name, parts), call)
 
@@ -95,6 +96,8 @@ def bare_field(_text: str, call: Call, taken: Taken) -> Meant | None:
     arguments = given(call)
     name = "of" if "of" in (taken(call.name) or ()) else "distinct"
     bare = [each for each in arguments if re.fullmatch(r"[a-z]\w*", each)]
+    if any(" where " in each for each in arguments):
+        return None
     event = [each for each in arguments if re.match(r"event\s*=", each) or re.fullmatch(r"[a-z]\w*(\.\w+)+", each)]
     if len(bare) != 1 or len(event) != 1 or any(each.startswith(f"{name}=") for each in arguments) or bare[0] in _UNITS:
         return None
@@ -174,7 +177,7 @@ def filters(_text: str, call: Call, taken: Taken) -> Meant | None:
     kept: list[str] = []
     tests: list[str] = []
     for at, each in enumerate(call.arguments):
-        test = _comparison(each.text, names)
+        test = _comparison(each.text, names) or _bare(each.text, names, call)
         if test is None or (at == 0 and re.fullmatch(rf"[a-z][\w.]*\s*{BOUND}", each.text)):
             kept.append(each.text)
         else:
@@ -191,6 +194,13 @@ def filters(_text: str, call: Call, taken: Taken) -> Meant | None:
     if not any(re.match(r"[<>=]", each) for each in kept):
         kept.append(">= 1")
     return Meant("what an event must be is a filter behind it", written(call.name, kept), call)
+
+
+def _bare(text: str, names: tuple[str, ...], call: Call) -> str | None:
+    """Return a bool that stands alone, where the event has a filter already."""
+    filtered = any(re.match(r"event\s*=.*\bwhere\b", each) for each in given(call))
+    alone = re.fullmatch(r"(?:not\s+)?[a-z]\w*", text)
+    return text if filtered and alone is not None and text not in (*names, *_NO_FIELDS, *_UNITS, "all", "not") else None
 
 
 def _comparison(text: str, names: tuple[str, ...]) -> str | None:
@@ -214,6 +224,6 @@ _NO_FIELDS: Final = frozenset(
     "at_least least min minimum max maximum times number n value bound target threshold goal by once days weeks "  # noqa: SIM905
     "hours months years group_by groupby group partition_by key skip skips except exclude ignore starts start "
     "week_start week_starts first_day repeat then and or as role distinct of event grace since from until "
-    "before between".split()
+    "before between per within unless tz".split()
 )
 """What is more likely meant as another argument than as a field."""

@@ -81,7 +81,12 @@ def _behind(text: str, call: Call, *, never: bool) -> _Term:
     arguments = [part for each in given(call) for part in cut(each)]
     end = call.span.end
     while True:
-        if found := _match(_SIGN, text, end):
+        found = _match(_SIGN, text, end)
+        if found is not None and call.name in ("all", "any"):
+            return _Term(written("at_least", [found[2], *arguments]), None, found.end())
+        if found is not None and call.name == "unlocked":
+            pass
+        elif found is not None:
             sign = ">=" if found[1] in ("=", "==", "=>") and found[2] != "0" else found[1]
             arguments.append(f"{sign} {found[2]}")
         elif found := _match(_WHERE, text, end):

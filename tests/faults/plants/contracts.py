@@ -78,8 +78,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "users_in_headers_not_erased",
         "an erasure finds users that headers of CloudEvents name",
         at="bury",
-        old="users_named(settings.input_prefix, letter.message.subject, letter.body, letter.message.headers)",
-        new="users_named(settings.input_prefix, letter.message.subject, letter.body)",
+        old="letter.body, letter.message.headers, fields=fields",
+        new="letter.body, fields=fields",
         tests=(f"{STREAM}::test_an_erasure_finds_dead_cloudevents",),
     ),
     Bug(

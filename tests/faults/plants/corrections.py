@@ -56,7 +56,7 @@ _DECIDED: Final = (
     Bug(
         "erased_in_silence",
         "consumers hear that a user was erased",
-        at="sql:erase_unlocks",
+        at="sql:say_that_gone_is_erased",
         old="WHERE granted_at IS NOT NULL",
         new="WHERE granted_at IS NOT NULL AND published_at IS NULL",
         tests=(f"{CORRECTIONS}::test_erased_users_are_announced",),
@@ -64,7 +64,7 @@ _DECIDED: Final = (
     Bug(
         "erased_evidence_announced",
         "what is announced of an erased user names no event",
-        at="sql:erase_unlocks",
+        at="sql:say_that_gone_is_erased",
         old="event_before = '', event_id = '', reason = NULL",
         new="reason = NULL",
         tests=(f"{CORRECTIONS}::test_erased_users_are_announced",),

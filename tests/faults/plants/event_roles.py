@@ -7,6 +7,7 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 WORKER: Final = "integration/test_event_roles.py"
+ERASED: Final = "integration/test_erased_names.py"
 FOLD: Final = ("property/test_fold.py",)
 
 BUGS: Final[tuple[Bug, ...]] = (
@@ -25,6 +26,86 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="found[value] = found.get(value, 0) | bit",
         new="found[value] = found.get(value, 0) or bit",
         tests=(f"{WORKER}::test_users_that_we_know_need_one_statement",),
+    ),
+    Bug(
+        "copies_by_view",
+        "`once per` finds copies in whatever role an event is there",
+        at="fold:_counts",
+        old="counted = state.counted.setdefault(base, {})",
+        new="counted = state.counted.setdefault(event.type, {})",
+        tests=("dsl/test_roles.py::test_copies_are_found_in_whatever_role_they_are",),
+    ),
+    Bug(
+        "pseudonyms_earn",
+        "nothing is earned under a pseudonym",
+        at="Roles.seen_by",
+        old="if is_pseudonym(user):",
+        new="if user == PSEUDONYM:",
+        tests=("dsl/test_roles.py::test_a_pseudonym_has_no_history",),
+    ),
+    Bug(
+        "half_an_event_on_the_fast_path",
+        "an event takes the fast path with all users that it names, or not at all",
+        at="fast_users:_parted",
+        old="all(user in chosen for views in group.views for user, _, _ in views)",
+        new="bool(group)",
+        tests=("worker/engine/test_fast_users.py::test_an_event_goes_with_all_users_that_it_names_or_not_at_all",),
+    ),
+    Bug(
+        "unsaved_role_events_forgotten",
+        "a state is read with the events that name its user since",
+        at="sql:unsaved_events",
+        old="AND member.subject = progress.subject",
+        new="AND member.subject = progress.subject || '.'",
+        tests=(f"{WORKER}::test_a_state_that_lags_is_read_with_events_that_name_its_user",),
+    ),
+    Bug(
+        "later_events_keep_the_name",
+        "what comes after an erasure finds the pseudonym",
+        at="gather:_rename",
+        old="erased = sorted(subject for subject, state in states.items() if state.erased)",
+        new="erased = sorted(subject for subject, state in states.items() if state.erased and state.state is not None)",
+        tests=(f"{WORKER}::test_events_that_concern_others_stay_under_a_pseudonym",),
+    ),
+    Bug(
+        "occurrences_keep_the_name",
+        "an occurrence that is called like an erased user takes the pseudonym",
+        at="sql:relabel_unlocks",
+        old="AND NOT found.twice",
+        new="AND found.twice",
+        tests=(f"{ERASED}::test_occurrences_called_like_an_erased_user_take_the_pseudonym",),
+    ),
+    Bug(
+        "renamed_occurrence_is_another_unlock",
+        "an occurrence that was renamed keeps its id, and is not granted again",
+        at="Stored.key",
+        old="if not is_pseudonym(self.occurrence):",
+        new="if self.occurrence:",
+        tests=(f"{ERASED}::test_occurrences_called_like_an_erased_user_take_the_pseudonym",),
+    ),
+    Bug(
+        "ids_not_free_after_an_undo",
+        "who comes back may earn for others what the name earned before",
+        at="lift_tombstone",
+        old="await _free_ids(session, tenant, user)",
+        new="pass",
+        tests=(f"{ERASED}::test_two_occurrences_of_one_pseudonym_are_one",),
+    ),
+    Bug(
+        "letters_name_their_user_alone",
+        "a dead letter is found by the users that its payload names",
+        at="named_users:_walk",
+        old="users.update((tenant, name) for name in _in_fields(one, fields))",
+        new="pass",
+        tests=("worker/contract/test_named_users.py::test_fields_that_name_users_are_read_wherever_they_are",),
+    ),
+    Bug(
+        "letters_not_read_again",
+        "once more fields name users, dead letters are read again",
+        at="rollout:_put_into_force",
+        old='await session.run("letters_are_unread")',
+        new="pass",
+        tests=(f"{ERASED}::test_dead_letters_that_mention_an_erased_user_lose_what_they_say",),
     ),
     Bug(
         "traits_of_the_actor",

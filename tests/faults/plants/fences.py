@@ -268,7 +268,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         new="""
             from worker.pipeline.dead_letters import bury
             async with self._store.transaction() as other:
-                await bury(other, self._settings, batch.letters, now=batch.now)
+                await bury(other, self._settings, batch.letters, frozenset(), now=batch.now)
             async with self._store.transaction() as session:
             """,
         tests=(f"{PROTOCOL}::test_dead_letters_belong_to_their_batch",),

@@ -52,7 +52,7 @@ BUGS: Final = (
     Bug(
         "words_of_one_unit_unheard",
         "the checker warns where the title says the other count",
-        at="dsl.advice.wording:_says_several",
+        at="dsl.advice.wording:_spelt",
         old='str(number), f"{number:,}"',
         new="str(number + 1)",
         tests=("dsl/test_golden.py",),

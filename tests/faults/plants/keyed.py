@@ -58,6 +58,14 @@ BUGS: Final = (
         tests=(f"{KEYED}::test_units_that_are_over_are_forgotten",),
     ),
     Bug(
+        "unit_not_used_up",
+        "the calendar unit of an unlock that repeats is used up",
+        at="Entry._unspent",
+        old="None if is_spent(state, event) else step(state, event)",
+        new="step(state, event)",
+        tests=(f"{KEYED}::test_the_unit_of_an_unlock_is_used_up",),
+    ),
+    Bug(
         "copy_moves_between_groups",
         "an event once per other fields is contestable in a group",
         at="dsl.analyze:_apart",

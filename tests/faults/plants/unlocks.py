@@ -45,8 +45,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "lost_evidence_not_noticed",
         "what is no longer supported is contested",
         at="reconcile",
-        old="if row.unlock_id not in supported and complete.covers(row)",
-        new="if row.unlock_id in supported and complete.covers(row)",
+        old="if key not in supported and complete.covers(row)",
+        new="if key in supported and complete.covers(row)",
         tests=(f"{PIPELINE}::test_contested_and_restored",),
     ),
     Bug(

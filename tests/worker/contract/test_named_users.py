@@ -25,6 +25,32 @@ def named(body: bytes, subject: str = "events.raw") -> set[Named]:
     return set(users_named("events", subject, body))
 
 
+PEOPLE = frozenset({"author", "crew"})
+FRIENDS = {"author": "ann", "crew": ["bob", "cid", "bob"], "deep": [{"author": ["dan"]}], "other": "eve"}
+NAMED = {U1, *(Named("t1", name) for name in ("ann", "bob", "cid", "dan"))}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (text(payload=FRIENDS), NAMED),
+        (text(payload=FRIENDS, event_type=5), NAMED),
+        (b"[7, %s]" % text(payload=FRIENDS), NAMED),
+        (text(payload=FRIENDS)[:-2], NAMED),
+        (text(payload={"crew": ["bob", "cid", "dan"]})[:-5], {U1, Named("t1", "bob"), Named("t1", "cid")}),
+        (json.dumps(text(payload=FRIENDS).decode()).encode()[:-2], NAMED),
+        (json.dumps({"specversion": "1.0", "tenantid": "t1", "subject": "u1", "data": FRIENDS}).encode(), NAMED),
+        (json.dumps({"tenant_id": "t1", **FRIENDS}).encode(), NAMED - {U1}),
+        (text(payload={"author": {"name": 5}}), {U1, Named("t1", "5")}),
+        (text(payload={"author": ""}), {U1}),
+        (b'"crew":[' * 100_000, {Named("", "crew")}),
+    ],
+)
+def test_fields_that_name_users_are_read_wherever_they_are(body: bytes, expected: set[Named]) -> None:
+    assert set(users_named("events", "events.raw", body, fields=PEOPLE)) == expected
+    assert set(users_named("events", "events.raw", body)) <= {U1}
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

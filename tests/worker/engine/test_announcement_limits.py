@@ -79,7 +79,7 @@ def test_a_reward_has_a_bound(more: int, *, wrong: bool) -> None:
     rules = build([("rules.ach", text.encode())])
     # What an earlier release has applied is still read.
     assert rules.program is not None
-    found = check_rewards(rules.files)
+    found = check_rewards(rules.written_out)
     assert [problem.code for problem in found] == ["ACH423"] * wrong
     if wrong:
         assert "65,537 bytes" in found[0].message

@@ -148,6 +148,36 @@ def test_a_user_whose_events_cannot_be_folded_is_left_out(cache: StateCache, mon
     assert (state.state, state.latest) == (None, None)
 
 
+ROLES = """
+event a { to: user? }
+achievement two { title "Two" when count(event=[a, a as to], >= 2) }
+"""
+WITH_ROLES = Deployed(1, read_rules([RuleFile("r.ach", ROLES)]), since={}, prefix="events", skew=10**15)
+
+
+def test_an_event_goes_with_all_users_that_it_names_or_not_at_all(cache: StateCache) -> None:
+    """Nothing is known of dan: what names dan takes the long way, with what else its user did."""
+    pairs = (("ada", "dan"), ("ada", "bob"), ("bob", "cal"), ("cal", "bob"), ("bob", "bob"))
+    bodies = [
+        {
+            "event_id": f"e{number}",
+            "event_type": "a",
+            "user_id": user,
+            "tenant_id": "t",
+            "occurred_at": f"2026-01-01T00:0{number}:00Z",
+            "payload": {"to": to},
+        }
+        for number, (user, to) in enumerate(pairs)
+    ]
+    messages = [Message("events.raw", json.dumps(body).encode(), b"", seq, "") for seq, body in enumerate(bodies, 1)]
+    batch = decode(messages, WITH_ROLES, now=2 * 10**15)
+    fast, rest, _ = divide(batch, events_of_users(batch.groups), cache, trusting=True)
+    assert fast is not None
+    assert {user.subject for user in fast.states} == {"bob", "cal"}
+    assert {item.event.id for item in fast.batch.items} == {"e2", "e3", "e4"}
+    assert [item.event.id for item in rest.items] == ["e0", "e1"]
+
+
 def test_trust_that_was_broken_comes_back_by_and_by() -> None:
     trust = Trust()
     assert trust.given()
