@@ -290,6 +290,7 @@ ELSEWHERE: Final = {
     *("roll_back_changes", "silence_rolled_back"),
     # of an archive
     *("insert_packed_members", "last_packs_of_person", "packed_users", "packs_by_hash", "packs_by_user"),
+    *("digests_of_renamed", "packs_naming_person", "packs_of_users_in_roles"),
     *("packs_of_numbers", "packs_of_person", "packs_of_subjects", "packs_of_tenants", "packs_of_users"),
     # of events that name a user who was erased
     *("insert_pseudonyms", "insert_renamed_events", "pseudonyms_of_users"),
