@@ -10,7 +10,7 @@ import msgspec
 from ach.event import encoded
 from ach.ready import SKEW, wall_clock
 from dsl.outcome import Unlock
-from worker.engine.replay import Counts, replay
+from worker.engine.replay import Counts, as_called, replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,5 +52,6 @@ def evaluate(rules: Rules, events: Iterable[AnyEvent], *, now: int | None = None
     result, dead = replay(
         ready.ruleset.rules, ready.deployed.program, map(encoded, events), now=at, skew=SKEW, mark=randbits(62)
     )
+    result = as_called(result, ready.deployed.renames)
     rejected = [Rejection(one.reason.value, one.detail, one.body) for one in dead]
     return Evaluation(result.unlocks, result.counts, rejected, result.digest)

@@ -19,11 +19,13 @@ import msgspec
 from dsl.calendar import format_instant
 from dsl.event import Event
 from dsl.outcome import Unlock
+from dsl.renames import under_first_names
 from tests.reference.evaluator import outcome
 from tests.reference.rule_text import read
 from worker.commands.replay.request import SKEW
 from worker.contract.reasons import Reason
-from worker.engine.replay import Counts, Result, replay
+from worker.engine.renames import NO_RENAMES
+from worker.engine.replay import Counts, Result, as_called, replay
 from worker.recording import lines
 from worker.rulefiles import load
 
@@ -102,14 +104,15 @@ def histories() -> list[Fixture]:
 
 @lru_cache
 def _ruleset(path: Path) -> RuleSet:
-    return load([path])
+    return under_first_names(load([path]))
 
 
 def in_process(fixture: Fixture, messages: Iterable[bytes]) -> tuple[Result, list[Rejected]]:
     """Replay messages under the fixture's rules in this process; return the result and the dead letters."""
     rules = _ruleset(fixture.rules)
     assert rules.program is not None, rules.problems
-    return replay(rules.rules, rules.program, messages, now=NOW, skew=SKEW)
+    result, dead = replay(rules.rules, rules.program, messages, now=NOW, skew=SKEW)
+    return as_called(result, NO_RENAMES.with_rules(rules)), dead
 
 
 # -- the library without the engine --------------------------------------------------------------------------

@@ -220,7 +220,8 @@ async def deployed(engine: Engine, store: Store, text: str) -> Deployed:
 
 async def stored(store: Store, rules: Deployed) -> Outcome:
     results = await read_results(store, rules)
-    return Outcome(results.unlocks, results.digest)
+    shown = rules.renames.shown_in(results.unlocks)
+    return Outcome(sorted(shown, key=lambda unlock: unlock.order), results.digest)
 
 
 async def commit_all(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dsl.compile import Program
     from dsl.event import Event
     from dsl.schema import Rules
+    from worker.engine.renames import Renames
 
 
 READ_TOGETHER: Final = 512
@@ -302,6 +303,12 @@ def replay(  # noqa: PLR0913 - each by name
     unlocks = sorted(folded.unlocks_at(clock), key=lambda unlock: unlock.order)
     hashed = hash_of(sorted([*folded.lines, *map(unlock_line, unlocks)]))
     return Result(hashed, unlocks, [], intake.counts), intake.dead
+
+
+def as_called(result: Result, renames: Renames) -> Result:
+    """Return a result with the names that achievements have now, its unlocks in the order of these."""
+    shown = renames.shown_in(result)
+    return msgspec.structs.replace(shown, unlocks=sorted(shown.unlocks, key=lambda unlock: unlock.order))
 
 
 class Difference(msgspec.Struct, frozen=True):

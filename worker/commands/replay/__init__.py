@@ -16,7 +16,7 @@ from worker.commands.options import EXISTING_FILE, PATHS, microseconds, quiet_op
 from worker.commands.replay.request import SKEW, ProcessDiedError, Request, new_mark
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.renames import NO_RENAMES
-from worker.engine.replay import Difference, Expected, Result, compare, replay
+from worker.engine.replay import Difference, Expected, Result, as_called, compare, replay
 from worker.local.locks import EmbeddedError
 from worker.recording import RecordingError, pieces
 from worker.report import screen
@@ -122,7 +122,8 @@ def _replay(rules: RuleSet, request: Request) -> bool:
     rules = under_first_names(rules)
     renames = NO_RENAMES.with_rules(rules)
     try:
-        result, dead = renames.shown_in(_run(rules, request))
+        result, dead = _run(rules, request)
+        result = as_called(result, renames)
     except (RecordingError, EmbeddedError) as error:
         screen.fail(str(error))
         return False
