@@ -28,7 +28,7 @@ async function start() {
   } catch (error) {
     const settings = "Open settings";
     const chosen = await vscode.window.showErrorMessage(
-      `ach: could not start \`${server.command} lsp\`. Install it with \`pip install 'ach-engine[lsp]'\`, or say where it is. (${error})`,
+      `ach: could not start \`${server.command} lsp\`. Install it with \`pip install '.[lsp]'\` in a clone of ach, or say where it is. (${error})`,
       settings,
     );
     if (chosen === settings) {
