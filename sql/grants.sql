@@ -62,8 +62,9 @@ GRANT SELECT, INSERT ON rule_set TO {operator};
 GRANT SELECT, INSERT, UPDATE ON change, rule_version, erasure, action TO {operator};
 GRANT SELECT, UPDATE ON partition TO {operator};
 GRANT SELECT, INSERT, DELETE ON event, event_subject, evaluation, delivery TO {operator};
--- Of an event of others that names an erased user, the name alone.
+-- Of an event or a decision of others that names an erased user, the name alone.
 GRANT UPDATE (user_id, payload) ON event TO {operator};
+GRANT UPDATE (occurrence) ON evaluation TO {operator};
 GRANT SELECT, INSERT ON pseudonym TO {operator};
 GRANT SELECT, INSERT, UPDATE, DELETE ON renamed_event TO {operator};
 GRANT SELECT ON pseudonym_key TO {operator};

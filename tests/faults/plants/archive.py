@@ -206,7 +206,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{ROLES}::test_an_archive_of_roles_that_dies_anywhere_is_finished[True]",),
     ),
     Bug(
-        "pseudonyms_earn",
+        "pseudonyms_have_a_history",
         "a pseudonym has no history, where rules ask for no roles either",
         at="worker.admin.sweep:_by_user",
         old="if is_pseudonym(user):",
