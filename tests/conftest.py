@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import nats
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.acceptance.herd import herd
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 # What a case takes says how busy the machine is, and nothing of the code: a slow draw is no failure.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Generator[None]:
+    """Take back what a command that ran in this process has set, such as the level."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

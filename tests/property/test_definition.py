@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from dsl import syntax
+from dsl.trees import walk
 from tests.reference import strategies
 from tests.reference.latest_starts import BEGINNING, Prefix, View, is_signed, latest_start
 from tests.reference.rule_text import read
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
     from tests.reference.timeline import Timeline
 
 LEISURELY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)
-
-
-def parts(condition: syntax.Condition) -> Iterator[syntax.Condition]:
-    """Yield a condition and all that it is made of."""
-    yield condition
-    if isinstance(condition, syntax.Combine):
-        for part in condition.parts:
-            yield from parts(part)
 
 
 def cases(scenario: strategies.Scenario) -> Iterator[tuple[Ruleset, syntax.Condition, Timeline]]:
@@ -56,9 +49,9 @@ def test_the_table_says_what_the_definition_says(scenario: strategies.Scenario, 
     def tells(rules: Ruleset, condition: syntax.Condition) -> bool:
         # A streak's start is no event, a signed sum has none, and an unlock does not lie among the events.
         return not any(
-            isinstance(part, syntax.Streak | syntax.Unlocked)
+            isinstance(part, syntax.Streak | syntax.StreakUnits | syntax.Unlocked)
             or (isinstance(part, syntax.Sum) and is_signed(rules, part))
-            for part in parts(condition)
+            for part in walk(condition)
         )
 
     fit = [case for case in cases(scenario) if tells(case[0], case[1])]
@@ -75,7 +68,7 @@ def test_the_table_says_what_the_definition_says(scenario: strategies.Scenario, 
 @given(strategies.scenarios())
 def test_a_latest_start_never_moves_back(scenario: strategies.Scenario) -> None:
     for rules, condition, timeline in cases(scenario):
-        if any(isinstance(part, syntax.Sum) and is_signed(rules, part) for part in parts(condition)):
+        if any(isinstance(part, syntax.Sum) and is_signed(rules, part) for part in walk(condition)):
             continue
         found = [start or BEGINNING for start in starts(View(rules, timeline, ()), condition)]
         assert found == sorted(found)
