@@ -31,6 +31,7 @@ __all__ = ["parse"]
 MAX_SYNTAX_ERRORS: Final = 200
 """Errors after which the rest of a file is left unread."""
 
+_NAME: Final = re.compile(r"\w")
 _COLUMN_ONE: Final = re.compile(r"^([a-z]+)(?![a-z0-9_.])(?!\s*[=:,)\]}])", re.MULTILINE)
 _LONGEST_WORD: Final = 20
 
@@ -145,7 +146,8 @@ def _restart(reading: Reading, start: int | None) -> int | None:
 def _begins_declaration(text: str, at: int) -> bool:
     """Return whether a declaration word stands at an offset: the declaration before it is cut short."""
     word = _COLUMN_ONE.match(text, at)
-    return word is not None and word[1] in DECLARATIONS
+    # `achievementThree` only begins like one: to begin with it again would report it again, and again.
+    return word is not None and word[1] in DECLARATIONS and _NAME.match(text, word.end(1)) is None
 
 
 @cache

@@ -391,3 +391,11 @@ def test_a_nul_is_refused_wherever_it_stands() -> None:
     assert [code for code, _ in found] == ["ACH102", "ACH102", "ACH103", "ACH102"]
     assert [line for _, (line, _) in found] == [1, 2, 3, 4]
     assert all("U+0000" in problem.message for problem in problems if problem.code == "ACH102")
+
+
+@pytest.mark.parametrize("word", ["achievementThree", "eventX", "exampleOne", "listOf"])
+def test_a_word_that_begins_like_a_declaration_is_reported_once(word: str) -> None:
+    text = f"event a {{}}\n{word} days {{\n}}\nachievement x {{ when count(event=a, >= 1) }}\n"
+    file, problems = parse(Source("rules.ach", text))
+    assert [problem.span.start for problem in problems] == [text.index(word)]
+    assert len(file.declarations) == 2

@@ -276,9 +276,7 @@ def _as_they_were(
 
 
 async def _did(work: Build, written: _Written) -> None:
-    refolds = written.refolds.values()
-    # Events may name a user in a role that no rule asks for: such a user is found each time, and has no state.
-    subjects = sum(one.state.mark is not None for name, one in written.refolds.items() if name not in written.kept)
+    refolds, subjects = written.refolds.values(), len(written.refolds) - len(written.kept)
     work.report.subjects += subjects
     _count(work.report, written.decisions, chain.from_iterable(one.grants for one in refolds))
     if work.granted is not None:
