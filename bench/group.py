@@ -11,9 +11,11 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from argparse import ArgumentParser
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -28,7 +30,7 @@ from worker.broker.group_store import GroupStore
 from worker.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from bench.events import Event
     from bench.rig import Arena, Rig
@@ -59,10 +61,13 @@ class Case(NamedTuple):
     group: bool = False
     lanes: int = 1
     divided: Division | None = None
+    busy: float = 0.0
+    """Share of a core that another program uses meanwhile."""
 
 
 ONE: Final = Case("one worker", 1)
 CASES: Final = (
+    Case("one, beside a busy program", 1, busy=0.64),
     Case("a group of 1", 1, group=True),
     Case("a group of 2", 2, group=True),
     Case("a group of 4", 4, group=True),
@@ -100,6 +105,36 @@ async def measured(
     bench: Rig, case: Case, events: Sequence[Event], per: int, folder: Path, rules: Path = RULES
 ) -> Cost:
     """Return what an event costs."""
+    with _busy(case.busy):
+        return await _measured(bench, case, events, per, folder, rules)
+
+
+@contextmanager
+def _busy(share: float) -> Generator[None]:
+    """Let another program use a share of a core for the length of a block, as the broker of a group does."""
+    if not share:
+        yield
+        return
+    process = subprocess.Popen([sys.executable, "-c", _BURN, str(share)])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+_BURN: Final = """
+import sys, time
+share = float(sys.argv[1])
+while True:
+    until = time.perf_counter() + share / 100
+    while time.perf_counter() < until:
+        pass
+    time.sleep((1 - share) / 100)
+"""
+
+
+async def _measured(bench: Rig, case: Case, events: Sequence[Event], per: int, folder: Path, rules: Path) -> Cost:
     async with bench.arena(case.lanes) as arena:
         await arena.deploy(rules)
         if case.divided is not None:
