@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _PERSONAL = ("detail", "nats_subject")
 """Columns of dead letters that may name a user."""
-_IN_TENANTS = "tenant_id IN (SELECT tenant_id FROM erased)"
 
 
 async def erase(session: Session, files: Files, duck: Duck, new: Window, *, letters: bool) -> int:
@@ -31,11 +30,11 @@ async def erase(session: Session, files: Files, duck: Duck, new: Window, *, lett
         DuckError, DiskError: see `Files`.
         UnavailableError: the database is away.
     """
-    users = await session.rows(_user, "mirror_erasures", **new._asdict())
+    users = await session.rows(_pair, "mirror_erasures", **new._asdict())
     if users:
         await to_thread.run_sync(_take_out, files, duck, users)
         await _take_out_lost(session, files, duck)
-    renamed = await session.rows(_user, "mirror_renamed", **new._asdict())
+    renamed = await session.rows(_pair, "mirror_renamed", **new._asdict())
     if renamed:
         await to_thread.run_sync(_take_out_events, files, duck, renamed)
     if (users or letters) and files.layers.get(FAILED_EVENT.name):
@@ -44,8 +43,9 @@ async def erase(session: Session, files: Files, duck: Duck, new: Window, *, lett
     return len(users)
 
 
-def _user(tenant_id: str, user_id: str) -> tuple[str, str]:
-    return tenant_id, user_id
+def _pair(tenant_id: str, name: str) -> tuple[str, str]:
+    """Return a tenant with a user or an event of it."""
+    return tenant_id, name
 
 
 def _number(number: int) -> int:
@@ -70,24 +70,23 @@ async def _take_out_lost(session: Session, files: Files, duck: Duck) -> None:
     if not written:
         return
     tenants, ids = map(list, zip(*written, strict=True))
-    there = set(await session.rows(_event, "mirror_renamed_events", tenant_ids=tenants, event_ids=ids))
+    there = set(await session.rows(_pair, "mirror_renamed_events", tenant_ids=tenants, event_ids=ids))
     lost = [one for one in written if one not in there]
     if lost:
         await to_thread.run_sync(_take_out_events, files, duck, lost)
 
 
-def _event(tenant_id: str, event_id: str) -> tuple[str, str]:
-    return tenant_id, event_id
-
-
 def _under_pseudonyms(files: Files, duck: Duck) -> list[tuple[str, str]]:
     """Return the tenants and ids of events of pseudonyms, in tenants of users that were erased since."""
-    found: set[tuple[str, str]] = set()
-    for file in files.layers.get(EVENT.name, []):
-        rows = read_parquet([files.folder / file.path])
-        asked = f"SELECT tenant_id, deduplication_key FROM {rows} WHERE starts_with({EVENT.whose}, ?) AND {_IN_TENANTS}"
-        found.update((str(tenant), str(name)) for tenant, name in duck.rows(asked, PSEUDONYM))
-    return sorted(found)
+    written = files.layers.get(EVENT.name)
+    if not written:
+        return []
+    rows = read_parquet([files.folder / file.path for file in written])
+    asked = (
+        f"SELECT DISTINCT tenant_id, deduplication_key FROM {rows}"
+        f" WHERE starts_with({EVENT.whose}, ?) AND tenant_id IN (SELECT tenant_id FROM erased) ORDER BY ALL"
+    )
+    return [(str(tenant), str(name)) for tenant, name in duck.rows(asked, PSEUDONYM)]
 
 
 def _take_out_events(files: Files, duck: Duck, events: list[tuple[str, str]]) -> None:
