@@ -42,7 +42,7 @@ class Needed(NamedTuple):
 
 
 def needed(condition: Condition) -> tuple[Needed, ...] | None:
-    """Return counts of which at least one reaches its bound before a condition holds; None where others decide too.
+    """Return some counts: before a condition holds, one of them reaches its bound; None where others decide too.
 
     If `k` of `n` parts hold, at least one holds of any `n - k + 1` of them.
     """

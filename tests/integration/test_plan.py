@@ -206,7 +206,7 @@ GROUPS: Final = (
 """States of these have slots and values as keys, with numbers behind them."""
 
 
-async def test_who_is_far_is_told_by_the_text_of_a_state(streamed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_text_of_a_state_says_who_is_far(streamed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of users who plainly have too few events, the server hands out no state: those just read are looked at."""
     base = f"{EVENTS}{THREE}{GROUPS}"
     await deploy(streamed, base)

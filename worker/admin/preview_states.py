@@ -244,7 +244,7 @@ class FromStates(Reading):
         return states, stored
 
     def _counts(self) -> list[tuple[str, str, str]]:
-        """Return by stamp from which numbers on counts are within reach; nothing where not all stamps are told so."""
+        """Return by stamp from which numbers on counts are within reach; nothing where counts do not say so of all."""
         found: list[tuple[str, str, str]] = []
         for stamp, carrier in self._carriers.items():
             counts = None if carrier.glance is None else carrier.glance.counts
@@ -259,7 +259,7 @@ class FromStates(Reading):
         stored: Mapping[Subject, list[Stored]],
         doubtful: dict[Subject, list[Stored]] | None = None,
     ) -> list[Outcome]:
-        """Return what comes of some states and unlocks, without those of which plainly nothing does.
+        """Return what comes of some states and unlocks, without those that plainly decide nothing.
 
         Those whose states do not say enough are put aside to `doubtful`, where that is given.
         """

@@ -49,11 +49,11 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "plan_compares_numbers_as_words",
-        "a state of whom many events are known is not passed over",
+        "a state that says of many events is not passed over",
         at="sql:states_within_reach",
         old="20, '0') COLLATE",
         new="1, '0') COLLATE",
-        tests=(f"{PLAN}::test_who_is_far_is_told_by_the_text_of_a_state",),
+        tests=(f"{PLAN}::test_the_text_of_a_state_says_who_is_far",),
     ),
     Bug(
         "plan_loses_who_has_no_event",
@@ -65,7 +65,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "needed_of_one_part",
-        "of parts of which k have to hold, any n - k + 1 have one that holds",
+        "where k of n parts hold, one holds of any n - k + 1 of them",
         at="needed",
         old="enough = len(parts) - k + 1",
         new="enough = 1",
