@@ -87,13 +87,13 @@ def _parts(results: Changes) -> Iterator[str]:
     yield (
         f"{results.events:,} events of {results.users:,} users, folded by fifty rules. Medians of the rounds, with the "
         "lowest and the highest of the clock in brackets. Memory is that of the command; of PostgreSQL by hand it is "
-        f"that of the server. The ledger takes {results.parquet / MILLION:,.0f} MB as Parquet, whose writing is not counted."
+        f"that of the server. The ledger takes {results.parquet / MILLION:,.0f} MB as Parquet, which is not counted."
     )
     yield table(HEAD, [line.row() for line in results.lines.values()])
     if results.unlocks:
         yield (
-            f"The five rules have {results.unlocks:,} unlocks. The plan, the build and both SQLs find the same: tenant, "
-            "user, achievement and instant of each are compared."
+            f"The five rules have {results.unlocks:,} unlocks. The plan, the build and both SQLs find the same: "
+            "tenant, user, achievement and instant of each are compared."
         )
     if ratios := [*_ratios(results.lines)]:
         yield " ".join(ratios)
