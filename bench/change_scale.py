@@ -280,7 +280,7 @@ def main() -> None:
     asked = Size(given.events or size.events, given.users or size.users, given.rounds or size.rounds)
     results = Changes(
         measured_on=datetime.now(UTC).date().isoformat(),
-        command=shlex.join(["just", "bench", "change", *sys.argv[1:]]),
+        command=_command(sys.argv[1:]),
         machine=machine(),
         versions=versions(),
         events=asked.events,
@@ -293,6 +293,14 @@ def main() -> None:
         _write(results)
     else:
         print(f"\n{section(results)}")
+
+
+def _command(given: list[str]) -> str:
+    """Return the command without the folder, which says nothing of what is measured."""
+    if "--keep" in given:
+        at = given.index("--keep")
+        given = given[:at] + given[at + 2 :]
+    return shlex.join(["just", "bench", "change", *given])
 
 
 def _write(results: Changes) -> None:
