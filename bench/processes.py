@@ -95,7 +95,7 @@ def cpu_seconds(roots: Iterable[int]) -> float:
 
 def peak_bytes(roots: Iterable[int]) -> int:
     """Return the most memory that processes and their living descendants have had resident, each by itself."""
-    return sum(_high_water(pid) for pid in family(roots))
+    return sum(high_water(pid) for pid in family(roots))
 
 
 def family(roots: Iterable[int]) -> list[int]:
@@ -116,7 +116,8 @@ def _stat(pid: int, start: int, number: int) -> int:
     return sum(map(int, fields[start : start + number]))
 
 
-def _high_water(pid: int) -> int:
+def high_water(pid: int) -> int:
+    """Return the most memory in bytes that a process has had resident; 0 where it is gone."""
     try:
         lines = (_PROC / str(pid) / "status").read_text().splitlines()
     except OSError:
