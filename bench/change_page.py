@@ -83,7 +83,8 @@ def section(results: Changes) -> str:
 
 
 def _parts(results: Changes) -> Iterator[str]:
-    yield f"{results.said()} Load at the end {results.load:.1f}; the whole run took {results.seconds / 60:.0f} minutes."
+    took = f"; the whole run took {results.seconds / 60:.0f} minutes" if results.seconds else ""
+    yield f"{results.said()} Load at the end {results.load:.1f}{took}."
     yield (
         f"{results.events:,} events of {results.users:,} users, folded by fifty rules. Medians of the rounds, with the "
         "lowest and the highest of the clock in brackets. Memory is that of the command; of PostgreSQL by hand it is "
@@ -91,9 +92,10 @@ def _parts(results: Changes) -> Iterator[str]:
     )
     yield table(HEAD, [line.row() for line in results.lines.values()])
     if results.unlocks:
+        who = "The plan, the build and both SQLs" if "apply five" in results.lines else "The plan and both SQLs"
         yield (
-            f"The five rules have {results.unlocks:,} unlocks. The plan, the build and both SQLs find the same: "
-            "tenant, user, achievement and instant of each are compared."
+            f"The five rules have {results.unlocks:,} unlocks. {who} find the same: tenant, user, achievement and "
+            "instant of each are compared."
         )
     if ratios := [*_ratios(results.lines)]:
         yield " ".join(ratios)
