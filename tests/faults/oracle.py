@@ -337,6 +337,18 @@ async def announcements(settings: Settings) -> list[dict[str, Any]]:
         await client.close()
 
 
+async def announced_bodies(settings: Settings) -> list[tuple[str, bytes]]:
+    """Return subject and body of every message of the stream of unlocks, in order."""
+    client = await nats.connect(settings.nats_url.split(","))
+    try:
+        jetstream, stream = client.jetstream(timeout=10), settings.unlock_stream
+        last = (await jetstream.stream_info(stream)).state.last_seq
+        found = [await jetstream.get_msg(stream, seq) for seq in range(1, last + 1)]
+        return [(one.subject or "", one.data or b"") for one in found]
+    finally:
+        await client.close()
+
+
 async def _bodies(jetstream: JetStreamContext, stream: str) -> list[bytes]:
     state = (await jetstream.stream_info(stream)).state
     if not state.messages:

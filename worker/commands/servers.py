@@ -41,6 +41,7 @@ from worker.settings import Settings, SettingsError, shown
 from worker.store import (
     DatabaseUrlError,
     DiskFullError,
+    RefusedError,
     SchemaMismatchError,
     Store,
     UnavailableError,
@@ -127,6 +128,9 @@ def command_errors(settings: Settings) -> Generator[None]:
         raise CommandError(f"PostgreSQL at {shown(settings.database_url)}: {error}", _hint(settings, error)) from error
     except BrokerAwayError as error:
         raise CommandError(f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?") from error
+    except RefusedError as error:
+        said = f"PostgreSQL at {shown(settings.database_url)} cannot keep what it was given: {error}"
+        raise CommandError(said, "please report this") from error
     except JournalError as error:
         raise CommandError(str(error), "nothing was done; ACH_JOURNAL names the file") from error
     except UnsafeError as error:

@@ -18,7 +18,7 @@ from worker.admin.preview import MILLION, Asked, preview
 from worker.admin.preview_reading import Sampled
 from worker.commands.announced import Announces, policy_of
 from worker.commands.checked_rules import usable_rules
-from worker.commands.options import PATHS, json_format_option, rules_argument, wall_clock
+from worker.commands.options import PATHS, SMALL_NUMBER, json_format_option, rules_argument, wall_clock
 from worker.commands.plan.markdown import markdown
 from worker.commands.plan.page import WIDE, lines
 from worker.commands.plan.refusals import refusals
@@ -112,7 +112,7 @@ class _Given(TypedDict):
 @click.option(
     "--announce", metavar="POLICY", help="Which new grants to announce: none, all, or since 7d (or an instant)."
 )
-@click.option("--rate", type=click.IntRange(min=1), metavar="N", help="Events a second that the backfill may read.")
+@click.option("--rate", type=SMALL_NUMBER, metavar="N", help="Events a second that the backfill may read.")
 def command(paths: Sequence[Path], **given: Unpack[_Given]) -> None:
     """Print what rule files would change if they came into force; nothing is written.
 
