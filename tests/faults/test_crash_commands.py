@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import anyio
 import msgspec
 import pytest
 
+from tests.databases import name_of
 from tests.faults.oracle import HEALING_SECONDS
 from tests.faults.points import Point
 from tests.faults.processes import Workers, workers
+from tests.faults.proxy import Fate, proxy
 from tests.faults.scenes import SCENES, Made, Scene, copied, differences, made, picture, publish_later
 from tests.faults.tally import count, is_long, tell
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 
+COMMANDS: Final = tuple(scene for scene in SCENES if not scene.worker)
 AT_ONCE: Final = count("AT_ONCE", quick=6, long=6)
 LIVES: Final = 3
 """Tries to die at a point."""
@@ -84,6 +88,64 @@ async def _life(world: World, number: int, point: Point | None = None, record: P
                 await engine.backfill()
             await engine.drain()
         return Life(died, wrong, await picture(engine))
+
+
+async def _cut(world: World, number: int, fate: Fate, at: int | None) -> tuple[int, Life]:
+    """Do it while the connection is cut at one of its commits; return how many commits there were, and what is left."""
+    scene, folder = world.scene, world.folder / f"{number}"
+    commits = 0
+
+    def fate_of() -> Fate:
+        nonlocal commits
+        commits += 1
+        return fate if commits - 1 == at else Fate.PASS
+
+    parts = urlsplit(world.servers.database_tcp_url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    async with (
+        copied(world.servers, world.made, folder) as engine,
+        proxy(parts.hostname, parts.port) as net,
+    ):
+        net.fate = fate_of
+        database = (
+            f"{parts.scheme}://{parts.username}@{parts.hostname}:{net.port}/{name_of(engine.settings.database_url)}"
+        )
+        child = await _start(world, engine.with_settings(database_url=database), folder, None)
+        said, wrong = child.log_text(), list[str]()
+        if child.code not in scene.codes or "Traceback" in said:
+            wrong.append(f"ended with {child.code}: {said[-2000:]}")
+        with anyio.fail_after(HEALING_SECONDS):
+            await engine.drain()
+        return commits, Life(at is not None and commits > at, wrong, await picture(engine))
+
+
+@pytest.mark.parametrize("scene", COMMANDS, ids=[scene.name for scene in COMMANDS])
+async def test_a_commit_of_a_command_is_cut_off(servers: Servers, tmp_path: Path, scene: Scene) -> None:
+    """It tries again by itself, whether the commit took place or not, and ends as if nothing had happened."""
+    cuts = count("COMMAND_CUTS", quick=4, long=10_000)
+    broken: list[str] = []
+    cut = 0
+    async with made(servers, scene, tmp_path / "made") as template, workers(tmp_path) as started:
+        world = World(servers, started, template, tmp_path)
+        commits, wanted = await _cut(world, 0, Fate.PASS, None)
+        assert not wanted.wrong
+        dice, limit = Random(1), anyio.CapacityLimiter(AT_ONCE)  # noqa: S311 - reproducible
+        trials = [(fate, at) for at in range(commits) for fate in (Fate.LOST, Fate.UNKNOWN)]
+
+        async def attempt(number: int, fate: Fate, at: int) -> None:
+            nonlocal cut
+            async with limit:
+                _, life = await _cut(world, number, fate, at)
+                cut += life.died
+                found = life.wrong + differences(wanted.picture, life.picture)
+                broken.extend(f"{fate.value} commit {at}: {one}" for one in found)
+
+        async with anyio.create_task_group() as tasks:
+            for number, (fate, at) in enumerate(dice.sample(trials, min(cuts, len(trials))), 1):
+                tasks.start_soon(attempt, number, fate, at)
+    tell(f"commits of `{scene.name}` cut off", f"{commits} commits, {cut} cut")
+    assert not broken, "\n".join(broken[:20])
 
 
 def _chosen(points: list[Point], dice: Random) -> list[Point]:

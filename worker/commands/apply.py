@@ -91,7 +91,7 @@ def command(  # noqa: PLR0913 - the options of the command
     terms = Terms(message, policy, rate=rate, max_lag=max_lag)
     rules, plan = _rules_of(paths)
     if plan is not None:
-        terms = terms._replace(plan=plan.plan, epoch=plan.epoch)
+        terms = terms._replace(plan=plan.plan, epoch=plan.epoch, against=plan.against)
     _check_examples(rules)
     on_servers(partial(_apply, order=Order(rules, terms, accept_contracts, dry_run, as_json)))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -39,8 +39,10 @@ from worker.report import screen
 from worker.retry import PATIENCE_SECONDS
 from worker.settings import Settings, SettingsError, shown
 from worker.store import (
+    AnsweredError,
     DatabaseUrlError,
     DiskFullError,
+    ReadOnlyError,
     RefusedError,
     SchemaMismatchError,
     Store,
@@ -162,6 +164,10 @@ def command_errors(settings: Settings) -> Generator[None]:
 def _hint(settings: Settings, error: UnavailableError) -> str:
     if isinstance(error, DiskFullError):
         return "make room on its disk and run the command again: it goes on where it was"
+    if isinstance(error, ReadOnlyError):
+        return "it is a standby, or was made read-only: DATABASE_URL has to name the primary"
+    if isinstance(error, AnsweredError):
+        return "run the command again: it goes on where it was"
     if settings.database_url == Settings().database_url:
         return "set DATABASE_URL; or `ach dev rules/` runs private servers, which commands in the same folder find"
     return "is DATABASE_URL right?"
@@ -223,20 +229,38 @@ async def patiently(settings: Settings, work: Callable[[], Awaitable[T]]) -> T:
 
 def _print_wait(settings: Settings, error: UnavailableError) -> None:
     server, seconds = shown(settings.database_url), f"{PATIENCE_SECONDS:.0f}"
-    line = f"PostgreSQL at {server} cannot be reached ({error}); trying for {seconds} s"
+    what = "has failed" if isinstance(error, AnsweredError) else "cannot be reached"
+    line = f"PostgreSQL at {server} {what} ({error}); trying for {seconds} s"
     screen.err().print(line, markup=False)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file.
+    """Write a file: all of it, or what was there before stays.
 
     Raises:
         CommandError: it cannot be written.
     """
     try:
-        path.write_bytes(content)
+        _replace(path, content)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    whole = path.resolve()
+    beside = whole.with_name(f".{whole.name}.new")
+    if whole.exists() and not whole.is_file():  # a terminal, a pipe
+        path.write_bytes(content)
+        return
+    try:
+        beside.write_bytes(content)
+        beside.replace(whole)
+    except PermissionError:  # of the folder; the file may be ours
+        path.write_bytes(content)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()
+        raise
 
 
 def whoami() -> str:

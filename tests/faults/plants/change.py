@@ -172,7 +172,7 @@ _REFUSED: Final = (
         "an_edited_plan_applied",
         "a plan that was edited is refused",
         at="plan_file:plan_of",
-        old="if (plan.rules, plan.plan) != (rules, _plan_hash(plan.epoch, rules)):",
+        old="if (plan.rules, plan.plan) != (rules, _plan_hash(plan.epoch, plan.against, rules)):",
         new="if plan.rules != rules:",
         tests=("worker/admin/test_plan_file.py::test_an_edited_plan_is_refused",),
     ),
