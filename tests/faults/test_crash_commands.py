@@ -108,9 +108,8 @@ async def _cut(world: World, number: int, fate: Fate, at: int | None) -> tuple[i
         proxy(parts.hostname, parts.port) as net,
     ):
         net.fate = fate_of
-        database = (
-            f"{parts.scheme}://{parts.username}@{parts.hostname}:{net.port}/{name_of(engine.settings.database_url)}"
-        )
+        before = world.servers.database_tcp_url.rpartition("/")[0].replace(f":{parts.port}", f":{net.port}")
+        database = f"{before}/{name_of(engine.settings.database_url)}"
         child = await _start(world, engine.with_settings(database_url=database), folder, None)
         said, wrong = child.log_text(), list[str]()
         if child.code not in scene.codes or "Traceback" in said:
