@@ -87,3 +87,33 @@ async def test_what_cannot_be_applied_is_said(on_servers: Shell) -> None:
     said(ach("apply", broken), 1, "is no plan")
     said(ach("apply", rules, "--announce", "since", "7d"), 0, "in force: epoch 1")
     said(ach("change", "show", "9"), 1, "there is no change 9: `ach change list` lists them")
+
+
+async def test_what_was_interrupted_behind_its_switch_is_gone_on_with(on_servers: Shell, database_url: str) -> None:
+    """The rules are in force by then: the same command says so, and brings the rest up to date."""
+    ach: Callable[..., Ran] = on_servers.ach
+    for name, text in (("rules.ach", RULES), ("more.ach", MORE)):
+        said(ach("apply", on_servers.write(name, text)), 0, "in force")
+    connection = await asyncpg.connect(database_url)
+    died = "UPDATE change SET state = 'building', ended_at = NULL WHERE epoch = (SELECT max(epoch) FROM rule_set)"
+    try:
+        said(ach("apply", on_servers.write("z.ach", MORE.replace("achievement y", "achievement z"))), 0, "epoch 3")
+        said(ach("rollback", "2", "--yes"), 0, "in force: epoch 4, with the rules of epoch 2")
+        await connection.execute(died)
+        said(ach("rollback", "2", "--dry-run"), 0, "in force already (epoch 4); continuing its backfill: change 4")
+        assert json.loads(ach("rollback", "2", "--dry-run", "--json").out)["changed"] is False
+        said(ach("rollback", "2", "--yes"), 0, "continuing its backfill: change 4", "0 subjects folded again")
+        said(ach("rollback", "2", "--yes"), 1, "epoch 4 is in force, with the rules of epoch 2; nothing was done")
+        await connection.execute(died)
+        said(ach("change", "pause", "4"), 0, "change 4 is paused")
+        said(ach("rollback", "2"), 0, "change 4 is paused: `ach change resume 4`")
+        said(ach("change", "resume", "4"), 0, "0 subjects folded again")
+
+        retire = ("rules", "retire", "y", "--reason", "counts what it should not")
+        said(ach(*retire), 0, "in force: epoch 5", "retired: y version 1", "take y out of your rule files too")
+        await connection.execute(died)
+        said(ach(*retire), 0, "in force already (epoch 5); continuing its backfill: change 5", "take y out of your")
+        said(ach(*retire), 1, "no achievement y is in force")
+        assert await connection.fetchval("SELECT count(*) FROM change WHERE state = 'building'") == 0
+    finally:
+        await connection.close()

@@ -145,6 +145,8 @@ def command(job: Job) -> None:
     """Be `ach`."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(job.folder)
+    for name in [name for name in os.environ if name.startswith(("ACH_", "NATS_", "DATABASE_"))]:
+        del os.environ[name]
     os.environ.update(job.environment)
     # What another process has begun is left, once that process is dead: tests start the next one then.
     with patch.object(pending, "PENDING_SILENT_SECONDS", 0.0):

@@ -130,7 +130,7 @@ async def _apply(settings: Settings, order: Order) -> None:
         await prepare_schema(store, settings, now=wall_clock())
         # The database may go away while it is built: by then they are in force, by our hand.
         if applied is None:
-            applied = await _put_into_force(store, settings, order)
+            applied = await _apply_rules(store, settings, order)
             if applied.changed and not order.as_json:
                 print_applied(applied, f", {len(rules.rules.achievements)} achievements", dry_run=order.dry_run)
         if not applied.changed:
@@ -146,7 +146,7 @@ async def _apply(settings: Settings, order: Order) -> None:
     await with_store(settings, work, check=False)
 
 
-async def _put_into_force(store: Store, settings: Settings, order: Order) -> Applied:
+async def _apply_rules(store: Store, settings: Settings, order: Order) -> Applied:
     await _check_retired(store, order)
     try:
         applied = await apply_rules(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from time import time_ns
-from typing import Final
+from typing import Final, cast
 
 import click
 
@@ -50,13 +50,13 @@ class _Number(click.IntRange):
         super().__init__(min=least)
         self._most = most
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number.
 
         Raises:
             click.BadParameter: it is none, or out of range.
         """
-        number = int(super().convert(value, param, ctx))
+        number: int = super().convert(cast("int", value), param, ctx)
         if number > self._most:
             self.fail(f"{value} is larger than {self._most}", param, ctx)
         return number

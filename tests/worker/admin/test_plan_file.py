@@ -6,7 +6,7 @@ import json
 import os
 import re
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 import pytest
@@ -131,21 +131,25 @@ def _flipped(dice: Random, text: bytes) -> bytes:
     return bytes(content)
 
 
-_LEAVES: Final = (None, True, -1, 0, 2**63, 10**400, 1.5, "", "\0", "x", [], {}, [[]], {"a": 1})
+_LEAVES: Final = (
+    *("null", "true", "-1", "0", str(2**63), "9" * 400, "1.5", '""', '"\\u0000"', '"x"'),
+    *("[]", "{}", "[[]]", '{"a":1}'),
+)
+"""JSON."""
 
 
-def _mutated(dice: Random, value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
-    """Return a value with another one in some place of it."""
-    match value:
-        case dict() if value and dice.random() < 0.7:
-            name = dice.choice([*value])
-            rest = {key: one for key, one in value.items() if key != name}
-            return rest if dice.random() < 0.2 else {**rest, name: _mutated(dice, value[name])}
-        case list() if value and dice.random() < 0.7:
-            number = dice.randrange(len(value))
-            return [*value[:number], _mutated(dice, value[number]), *value[number + 1 :]]
-        case _:
-            return dice.choice(_LEAVES)
+def _mutated(dice: Random, value: object) -> object:
+    """Return a value of JSON with another one in some place of it."""
+    if isinstance(value, dict) and value and dice.random() < 0.7:
+        members = cast("dict[str, object]", value)
+        name = dice.choice([*members])
+        rest = {key: one for key, one in members.items() if key != name}
+        return rest if dice.random() < 0.2 else {**rest, name: _mutated(dice, members[name])}
+    if isinstance(value, list) and value and dice.random() < 0.7:
+        elements = cast("list[object]", value)
+        number = dice.randrange(len(elements))
+        return [*elements[:number], _mutated(dice, elements[number]), *elements[number + 1 :]]
+    return json.loads(dice.choice(_LEAVES))
 
 
 def _broken() -> Iterator[bytes]:
