@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
 import nats
 from msgspec.structs import replace
 from nats.js.errors import NotFoundError
@@ -293,7 +294,7 @@ async def picture(engine: Engine) -> dict[str, list[str]]:
             found["digest"] = [(await read_digest(store, rules)).digest]
         except StaleError as error:
             found["digest"] = [str(error)]
-    heard = await engine.said()
+    heard: list[dict[str, Any]] = [msgspec.json.decode(body) for _, body in await announced_bodies(engine.settings)]
     found["amiss"] = [*corrected(heard, await engine.rows("SELECT * FROM unlock"))]
     said = [{name: value for name, value in one.items() if name not in _VARIES} for one in heard]
     found["announcements"] = sorted(map(str, said))

@@ -83,7 +83,7 @@ async def _life(world: World, number: int, point: Point | None = None, record: P
         was_done = died and child.code == 1 and bool(scene.nothing_left) and scene.nothing_left in said
         if not (was_done or child.code in scene.codes) or "Traceback" in said:
             wrong.append(f"ended with {child.code}: {said[-2000:]}")
-        with anyio.fail_after(HEALING_SECONDS):
+        with anyio.fail_after(4 * HEALING_SECONDS):
             if scene.worker:
                 await engine.backfill()
             await engine.drain()
@@ -114,7 +114,7 @@ async def _cut(world: World, number: int, fate: Fate, at: int | None) -> tuple[i
         said, wrong = child.log_text(), list[str]()
         if child.code not in scene.codes or "Traceback" in said:
             wrong.append(f"ended with {child.code}: {said[-2000:]}")
-        with anyio.fail_after(HEALING_SECONDS):
+        with anyio.fail_after(4 * HEALING_SECONDS):
             await engine.drain()
         return commits, Life(at is not None and commits > at, wrong, await picture(engine))
 

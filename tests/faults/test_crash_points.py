@@ -150,7 +150,7 @@ async def _life(world: World, trial: Trial, record: Path | None = None) -> tuple
         await child.until("dead")
         if child.code not in {0, -9}:
             return False, [f"ended with {child.code}: {child.log()}"]
-        with anyio.fail_after(HEALING_SECONDS):
+        with anyio.fail_after(4 * HEALING_SECONDS):
             if trial.work in {"first", *APPLIES}:
                 await engine.apply(rules)
                 await engine.backfill()

@@ -37,6 +37,7 @@ async def test_the_disk_of_the_database_is_full(own_servers: Servers, tmp_path: 
     async with small_disk(own_servers) as (disk, url), workers(tmp_path / "workers") as started:
         engine = Engine(Settings(nats_url=own_servers.nats_url, database_url=url))
         await engine.apply(OLD)
+        await engine.backfill()
         await engine.publish([event(n, user=f"u{user}") for user in range(USERS) for n in range(2)])
         await engine.publish([event(9, "b.done", user=f"u{user}") for user in range(USERS)])
         await engine.drain()

@@ -105,7 +105,7 @@ async def _attempt(servers: Servers, started: Workers, template: Made, folder: P
             if child.code == 1 and not name.startswith("rebuild") and "error:" not in said:
                 wrong.append(f"{name} does not say why: {said[-1500:]}")
         await engine.rows("UPDATE change SET state = 'building' WHERE state = 'paused'")
-        with anyio.fail_after(HEALING_SECONDS):
+        with anyio.fail_after(4 * HEALING_SECONDS):
             await engine.backfill()
             await engine.drain()
         return wrong + await _judged(engine, case, [child.code == 0 for child in both])
