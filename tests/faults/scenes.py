@@ -162,7 +162,12 @@ SCENES: Final = (
     Scene("archive", _aged, ("archive", "--older-than", "300d")),
     Scene("erase", _old, ("erase", "u3", "-t", "t1", "--yes")),
     Scene("erase_packed", _packed, ("erase", "u3", "-t", "t1", "--yes")),
-    Scene("erase_undo", _erased, ("erase", "u3", "-t", "t1", "--undo", "--yes", "--reason", "why")),
+    Scene(
+        "erase_undo",
+        _erased,
+        ("erase", "u3", "-t", "t1", "--undo", "--yes", "--reason", "why"),
+        nothing_left="is not erased",
+    ),
     Scene("reapply", _old, ("reapply", "--without-stream"), journal=True),
 )
 
