@@ -7,6 +7,7 @@ wrong in words, nothing where all is well; `expect_promise` raises them.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,6 +16,7 @@ import asyncpg
 import msgspec
 import nats
 from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
 
 from dsl.analyze import verdicts
 from dsl.calendar import format_instant
@@ -333,6 +335,21 @@ async def announcements(settings: Settings) -> list[dict[str, Any]]:
             msgspec.json.decode(one) for one in await _bodies(jetstream, settings.unlock_stream)
         ]
         return [one | {"achievement": one.get("renamed_from", one["achievement"])} for one in found]
+    finally:
+        await client.close()
+
+
+async def announced_bodies(settings: Settings) -> list[tuple[str, bytes]]:
+    """Return subject and body of every message of the stream of unlocks, in order; what was purged is missing."""
+    client = await nats.connect(settings.nats_url.split(","))
+    try:
+        jetstream, stream = client.jetstream(timeout=10), settings.unlock_stream
+        found: list[tuple[str, bytes]] = []
+        for seq in range(1, (await jetstream.stream_info(stream)).state.last_seq + 1):
+            with suppress(NotFoundError):
+                one = await jetstream.get_msg(stream, seq)
+                found.append((one.subject or "", one.data or b""))
+        return found
     finally:
         await client.close()
 

@@ -129,6 +129,8 @@ def instrumented(points: Points) -> Generator[None]:
             for name in names:
                 stack.enter_context(patch.object(owner, name, _counted(points, owner, name)))
         stack.enter_context(patch.object(Session, "pages", _counted_pages(points)))
+        for name in _OF_FILES:
+            stack.enter_context(patch.object(os, name, _counted_call(points, name)))
         yield
 
 
@@ -139,6 +141,22 @@ _SEAMS: dict[type, tuple[str, ...]] = {
     Client: ("publish", "flush", "subscribe", "connect"),
     FastClient: ("publish_each", "publish_all"),
 }
+
+
+_OF_FILES = ("replace", "fsync")
+
+
+def _counted_call(points: Points, name: str) -> Callable[..., Any]:
+    original: Callable[..., Any] = getattr(os, name)
+
+    def counted(*args: Any, **options: Any) -> Any:  # noqa: ANN401
+        points.at(f"before os.{name}")
+        try:
+            return original(*args, **options)
+        finally:
+            points.at(f"after os.{name}")
+
+    return counted
 
 
 def _counted(points: Points, owner: type, name: str) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ import anyio
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from anyio.abc import Process
 
@@ -90,8 +90,10 @@ class Workers:
         rules: str = "",
         crash: Point | None = None,
         record: Path | None = None,
+        arguments: Sequence[str] = (),
+        folder: Path | None = None,
     ) -> Child:
-        """Fork a worker."""
+        """Fork a worker, or a command with `arguments` in a folder, which gets the settings as its environment."""
         async with self._asking:
             self._number += 1
             log = self._folder / f"worker-{self._number}.log"
@@ -102,6 +104,9 @@ class Workers:
                 "rules": rules,
                 "crash": crash,
                 "record": None if record is None else str(record),
+                "arguments": arguments,
+                "folder": str(folder or self._folder),
+                "environment": environment_of(settings) if work == "command" else {},
             }
             self._one_is_born = anyio.Event()
             self._next_log = log
@@ -139,6 +144,14 @@ class Workers:
             if line["said"] == "dead" and child not in self._born:
                 # Pids come again.
                 self._children.pop(pid, None)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the variables that ask for some settings, without an identity at the broker."""
+    said = {**msgspec.to_builtins(settings)}
+    del said["identity"]
+    urls = {name.upper(): str(said.pop(name)) for name in ("nats_url", "database_url")}
+    return urls | {f"ACH_{name.upper()}": str(value) for name, value in said.items() if value is not None}
 
 
 @asynccontextmanager

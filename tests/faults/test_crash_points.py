@@ -14,6 +14,7 @@ from collections import defaultdict
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
+from unittest.mock import patch
 
 import anyio
 import msgspec
@@ -23,11 +24,12 @@ import pytest
 import sql
 from tests.databases import fresh_database, name_of
 from tests.faults.load import MORE, RULES, SETTLES, SETTLING, Sent, Shape, load, twist, without_roles
-from tests.faults.oracle import HEALING_SECONDS, all_acknowledged, findings
+from tests.faults.oracle import HEALING_SECONDS, all_acknowledged, announced_bodies, findings
 from tests.faults.points import Point
 from tests.faults.processes import ROOT, Workers, workers
 from tests.faults.tally import tell
 from tests.integration.engine import Engine, own_streams
+from worker.admin import pending
 from worker.app import at_once, run, wall_clock
 from worker.broker.streams import open_broker
 from worker.settings import Settings
@@ -62,6 +64,15 @@ APPLIES: Final = ("apply", "plain")
 IN_FORCE: Final = {"apply": MORE, "plain": without_roles(MORE), "twist": SETTLING}
 
 
+class Begun(NamedTuple):
+    """Where all lives of a work and seed begin: a database to copy, and what was announced by then."""
+
+    template: str
+    prefix: str
+    announced: list[tuple[str, bytes]]
+    """Subjects, under the prefix, and bodies."""
+
+
 class World(NamedTuple):
     """Servers, a starter of workers, and databases to copy: one under RULES, and one under PLAIN."""
 
@@ -70,6 +81,8 @@ class World(NamedTuple):
     folder: Path
     template: str
     plain: str
+    begun: dict[tuple[str, int], Begun]
+    """By work and seed, where a change of rules finds a history."""
 
     def template_of(self, work: str) -> str:
         """Return the database that a work begins with; an empty one for the first."""
@@ -81,13 +94,29 @@ async def _world(servers: Servers, folder: Path) -> AsyncGenerator[World]:
     async with fresh_database(servers) as template, fresh_database(servers) as plain, workers(folder) as made:
         await Engine(Settings(database_url=template)).apply(RULES)
         await Engine(Settings(database_url=plain)).apply(PLAIN)
-        yield World(servers, made, folder, name_of(template), name_of(plain))
+        # Where one has died that had announced its rules, the next one begins at once.
+        with patch.object(pending, "PENDING_SILENT_SECONDS", 0.0):
+            yield World(servers, made, folder, name_of(template), name_of(plain), {})
 
 
 @asynccontextmanager
-async def _engine(world: World, work: str) -> AsyncGenerator[Engine]:
+async def _begun(world: World, work: str, seed: int) -> AsyncGenerator[None]:
+    """Let all lives of a work and seed within the block begin with a copy of one history."""
+    if work not in APPLIES:
+        yield
+        return
+    async with _engine(world, world.template_of(work)) as engine:
+        await _publish(engine, load(seed, SHAPE, engine.settings.input_prefix))
+        await engine.drain()
+        said = await announced_bodies(engine.settings)
+        world.begun[work, seed] = Begun(name_of(engine.settings.database_url), engine.settings.unlock_prefix, said)
+        yield
+
+
+@asynccontextmanager
+async def _engine(world: World, template: str) -> AsyncGenerator[Engine]:
     """Give an engine with a database and streams of its own."""
-    async with fresh_database(world.servers, world.template_of(work)) as url:
+    async with fresh_database(world.servers, template) as url:
         settings = Settings(
             nats_url=world.servers.nats_url, database_url=url, **own_streams(), batch_size=8, writer_events=1
         )
@@ -113,14 +142,15 @@ class Trial(NamedTuple):
 async def _life(world: World, trial: Trial, record: Path | None = None) -> tuple[bool, list[str]]:
     """Let a worker die, and another do the rest; return whether it died at its point, and what is wrong."""
     rules = IN_FORCE.get(trial.work, RULES)
-    async with _engine(world, trial.work) as engine:
-        sent = await _prepared(engine, trial)
+    begun = world.begun.get((trial.work, trial.seed))
+    async with _engine(world, world.template_of(trial.work) if begun is None else begun.template) as engine:
+        sent = await _prepared(engine, trial, begun)
         work = "apply" if trial.work in APPLIES else "drain"
         child = await world.workers.start(engine.settings, work, rules=rules, crash=trial.point, record=record)
         await child.until("dead")
         if child.code not in {0, -9}:
             return False, [f"ended with {child.code}: {child.log()}"]
-        with anyio.fail_after(HEALING_SECONDS):
+        with anyio.fail_after(4 * HEALING_SECONDS):
             if trial.work in {"first", *APPLIES}:
                 await engine.apply(rules)
                 await engine.backfill()
@@ -130,11 +160,16 @@ async def _life(world: World, trial: Trial, record: Path | None = None) -> tuple
         return child.code == -9, await findings(engine.settings, all_acknowledged(sent), rules)
 
 
-async def _prepared(engine: Engine, trial: Trial) -> list[Sent]:
+async def _prepared(engine: Engine, trial: Trial, begun: Begun | None) -> list[Sent]:
     """Bring servers to where a life begins; return all that is published, in the end."""
     prefix = engine.settings.input_prefix
     sent = load(trial.seed, SHAPE, prefix)
     if trial.work == "first":
+        return sent
+    if begun is not None:
+        async with open_broker(engine.settings) as broker:
+            for subject, body in begun.announced:
+                await broker.publish(subject.replace(begun.prefix, engine.settings.unlock_prefix, 1), body)
         return sent
     if trial.work == "twist":
         await engine.apply(SETTLING)
@@ -145,8 +180,6 @@ async def _prepared(engine: Engine, trial: Trial) -> list[Sent]:
         await _publish(engine, after)
         return [*before, *after]
     await _publish(engine, sent)
-    if trial.work in APPLIES:
-        await engine.drain()
     return sent
 
 
@@ -226,9 +259,11 @@ async def test_crash_at_every_point(servers: Servers, tmp_path: Path, work: str)
     async with _world(servers, tmp_path) as world:
         # A twist is the same for every seed.
         for seed in range(1, 2 if work == "twist" else SEEDS + 1):
-            points = await _recorded(world, work, seed)
-            trials = [Trial(work, seed, point) for point in _chosen(points, Random(seed))]  # noqa: S311 - reproducible
-            crashed, wrong = await _try(world, trials)
+            async with _begun(world, work, seed):
+                points = await _recorded(world, work, seed)
+                chosen = _chosen(points, Random(seed))  # noqa: S311 - reproducible
+                trials = [Trial(work, seed, point) for point in chosen]
+                crashed, wrong = await _try(world, trials)
             tried, died = tried + len(trials), died + crashed
             broken.extend(wrong)
             passed = f"{len(points)} points, {len(trials)} tried"
@@ -274,7 +309,8 @@ async def test_every_statement_is_a_point(servers: Servers, tmp_path: Path) -> N
     async with _world(servers, tmp_path) as world:
         for work in WORKS:
             for seed in (1, 2):
-                kinds |= {point.kind for point in (await _recorded(world, work, seed))}
+                async with _begun(world, work, seed):
+                    kinds |= {point.kind for point in (await _recorded(world, work, seed))}
     passed = {kind.split()[-1] for kind in kinds if kind.startswith(("before Session", "within Session"))}
     others = _statements() - passed
     assert (sorted(others - ELSEWHERE), sorted(ELSEWHERE - others)) == ([], [])

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from pwd import getpwnam
+from contextlib import asynccontextmanager
 from random import Random
-from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
@@ -24,21 +21,19 @@ from tests.faults.oracle import HEALING_SECONDS, expect_promise, settled
 from tests.faults.processes import Child, Workers, workers
 from tests.faults.producer import Producer, producing
 from tests.faults.proxy import Fate, Proxy, proxy
+from tests.faults.small_disk import FULL, fill, small_disk
 from tests.faults.tally import count, tell
 from tests.integration.engine import Engine
 from worker.broker.streams import open_broker
-from worker.local.postgres import UNPRIVILEGED
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
     from worker.local.servers import Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
-
-FULL: Final = "No space left on device"
-"""What the worker's log quotes of a database whose disk is full."""
 
 
 @pytest.fixture
@@ -202,7 +197,7 @@ async def test_the_disk_of_the_ledger_is_full(own_servers: Servers, started: Wor
     times = count("DISK", quick=2, long=20)
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
-    async with _small_disk(own_servers) as (disk, url):
+    async with small_disk(own_servers) as (disk, url):
         engine = Engine(Settings(nats_url=own_servers.nats_url, database_url=url, batch_size=50, writer_events=1))
         engine = engine.with_settings(ack_wait=1)
         await engine.apply(RULES)
@@ -211,50 +206,13 @@ async def test_the_disk_of_the_ledger_is_full(own_servers: Servers, started: Wor
             for number in range(1, times + 1):
                 assert await child.until("batch", 3 * number), child.log()
                 before = child.log_text().count(FULL)
-                ballast = _fill(disk)
+                ballast = fill(disk)
                 with anyio.fail_after(60):
                     # Retries are only in the log.
                     while child.log_text().count(FULL) <= before:  # noqa: ASYNC110
                         await anyio.sleep(0.05)
                 ballast.unlink()
         await _expect(engine, producer, "disk of the ledger filled up", times)
-
-
-@asynccontextmanager
-async def _small_disk(servers: Servers) -> AsyncGenerator[tuple[Path, str]]:
-    """Give a database whose tables lie on a disk of 64 MB, and that disk."""
-    # PostgreSQL's own user has to reach it, which may not enter the folders of a test.
-    disk = Path(mkdtemp(prefix="ach-disk-", dir="/tmp"))
-    account = getpwnam(UNPRIVILEGED)
-    size = f"size=64m,mode=700,uid={account.pw_uid},gid={account.pw_gid}"
-    mounted = await anyio.run_process(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(disk)], check=False)
-    if mounted.returncode:
-        disk.rmdir()
-        pytest.skip(f"no small disk here: {mounted.stderr.decode().strip()}")
-    try:
-        disk.chmod(0o700)
-        connection = await asyncpg.connect(servers.database_url)
-        try:
-            await connection.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
-            await connection.execute("CREATE DATABASE small TABLESPACE small")
-            yield disk, servers.url_of("small")
-            await connection.execute("DROP DATABASE small WITH (FORCE)")
-            await connection.execute("DROP TABLESPACE small")
-        finally:
-            await connection.close()
-    finally:
-        await anyio.run_process(["umount", "--lazy", str(disk)], check=False)
-        disk.rmdir()
-
-
-def _fill(disk: Path) -> Path:
-    """Leave no byte free; return the file that takes them."""
-    ballast = disk / "ballast"
-    with ballast.open("wb") as file, suppress(OSError):
-        while True:
-            file.write(bytes(65536))
-            file.flush()
-    return ballast
 
 
 # -- NATS --------------------------------------------------------------------------------------------------------------

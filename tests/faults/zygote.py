@@ -22,11 +22,13 @@ from msgspec.structs import replace
 
 from tests.faults.load import MORE, RULES, SETTLING
 from tests.faults.points import Point, Points, instrumented
+from worker.admin import pending
 from worker.admin.backfill import PAUSE_SECONDS, backfill
 from worker.admin.rebuild import Orders, rebuild
 from worker.admin.rebuild_target import Target
 from worker.admin.rollout import apply_rules
 from worker.app import at_once, run, wall_clock
+from worker.cli import main
 from worker.engine import fast_users, folding
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.stats import Stats
@@ -46,7 +48,7 @@ class Job(msgspec.Struct, kw_only=True):
     """What a worker is to do, and where it is to die."""
 
     work: str
-    """`serve`, `polite` (which stops in good order on SIGTERM), `drain`, or `apply`."""
+    """`serve`, `polite` (which stops in good order on SIGTERM), `drain`, `apply`, `change`, `rebuild`, or `command`."""
     settings: dict[str, Any]
     log: str
     rules: str = ""
@@ -55,6 +57,10 @@ class Job(msgspec.Struct, kw_only=True):
     """File for the points that were passed."""
     fast: bool = False
     """Whether to run on uvloop."""
+    arguments: tuple[str, ...] = ()
+    """Of `command`, which is `ach` as a person calls it, in `folder`."""
+    environment: dict[str, str] = {}
+    folder: str = ""
 
 
 CHECKPOINT_EVERY: Final = 5
@@ -112,19 +118,39 @@ def live(job: Job) -> None:
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    if job.work == "command" and job.crash is None and job.record is None:
+        command(job)
+        return
     if job.crash is None and job.record is None:
         with patch.object(fast_users, "WORTH_IT", EXPRESS_IS_WORTH_IT):
             anyio.run(work, job, backend_options={"use_uvloop": job.fast})
         return
     points = Points(job.crash)
-    with (
-        instrumented(points),
-        patch.object(folding, "CHECKPOINT_EVERY", CHECKPOINT_EVERY),
-        patch.object(fast_users, "WORTH_IT", EXPRESS_IS_WORTH_IT),
-    ):
-        anyio.run(points.watch, work, job)
-    if job.record is not None:
-        Path(job.record).write_bytes(msgspec.json.encode(points.passed))
+    try:
+        with (
+            instrumented(points),
+            patch.object(folding, "CHECKPOINT_EVERY", CHECKPOINT_EVERY),
+            patch.object(fast_users, "WORTH_IT", EXPRESS_IS_WORTH_IT),
+        ):
+            if job.work == "command":
+                command(job)
+            else:
+                anyio.run(points.watch, work, job)
+    finally:
+        if job.record is not None:
+            Path(job.record).write_bytes(msgspec.json.encode(points.passed))
+
+
+def command(job: Job) -> None:
+    """Be `ach`."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(job.folder)
+    for name in [name for name in os.environ if name.startswith(("ACH_", "NATS_", "DATABASE_"))]:
+        del os.environ[name]
+    os.environ.update(job.environment)
+    # What another process has begun is left, once that process is dead: tests start the next one then.
+    with patch.object(pending, "PENDING_SILENT_SECONDS", 0.0):
+        main(list(job.arguments))
 
 
 def fork(job: Job) -> int:
@@ -138,6 +164,8 @@ def fork(job: Job) -> int:
         signal.set_wakeup_fd(-1)
         live(job)
         code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
     except BaseException as error:  # noqa: BLE001 - whatever it was, it goes to the log
         sys.stderr.write(f"{error!r}\n")
         if isinstance(error, Exception):
@@ -149,7 +177,7 @@ def fork(job: Job) -> int:
         os._exit(code)
 
 
-def main() -> None:
+def serve() -> None:
     """Serve requests until the input ends."""
     os.dup2(1, 3)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -198,4 +226,4 @@ def reap() -> set[int]:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

@@ -273,6 +273,18 @@ async def test_what_was_earned_before_a_version_begins_stays(streamed: Engine) -
     assert (counts(seen), seen.build.events) == ({}, 0)
 
 
+async def test_what_a_state_leaves_in_doubt_is_folded_from_its_events(streamed: Engine) -> None:
+    """A state says that a lower bound was reached, and not when: no event behind its mark says that."""
+    high = 'achievement high { title "H" when count(event=a.done, >= 9) }\n'
+    low = high.replace("high {", "low {").replace(">= 9", ">= 3")
+    await deploy(streamed, EVENTS + high)
+    for user, done in (("ann", 2), ("ben", 3), ("cal", 5)):
+        await sent(streamed, *(event(number, user=user) for number in range(done)))
+    behind = "SELECT FROM progress JOIN event ON user_id = subject WHERE occurred_at > mark_at"
+    assert await streamed.rows(behind) == []
+    assert counts(await check(streamed, EVENTS + high + low)) == {"low granted": 2}
+
+
 async def test_before_any_rules_everything_is_new(streamed: Engine) -> None:
     async with open_store(streamed.settings.database_url) as store:
         empty, _ = await planned(store, streamed, EVENTS + THREE)

@@ -182,6 +182,37 @@ async def test_what_a_backup_forgets_comes_back(kept: Engine) -> None:
     assert await restored.rows("SELECT FROM event WHERE user_id IN ('ann', 'eve')") == []
 
 
+async def test_what_an_interrupted_run_has_left_is_done(kept: Engine) -> None:
+    """It died behind the switch of its rules, and behind an erasure: teams were not folded again."""
+    team = 'achievement crew { title "Crew" scope team when count(event=a.done, >= 2) }\n'
+    rules = RULES.replace("event a.done {}", "event a.done { team: string? }") + team
+    more = rules + MORE.removeprefix(RULES)
+    await kept.apply(rules)
+    await kept.publish([event(n, user=user, team="red") for user in ("ann", "bob") for n in range(3)])
+    await kept.drain()
+    backup = await copy_of(kept)
+    await kept.apply(more)
+    await kept.backfill()
+    await erase(kept, "ann")
+    expected = await standing(kept)
+
+    restored = kept.with_settings(database_url=backup, consumer="other")
+    silent = restored.with_settings(journal=None, journal_key_file=None)
+    await silent.apply(more)
+    entries = read_journal(path_of(kept))
+    (at,) = [one.at for one in entries if isinstance(one.what, Erasure)]
+    async with store_of(silent) as store:
+        await erase_user(store, silent.settings, "t1", "ann", by="kim", now=at)
+    assert (await again(restored, dry_run=True)).rules == "in force already, as epoch 3"
+    assert (await again(restored)).rules == "in force already, as epoch 3, and built to the end"
+    assert await standing(restored) == expected
+    async with store_of(silent) as store:
+        await erase_user(store, silent.settings, "t1", "bob", by="kim", now=at + 1)
+    assert await restored.rows("SELECT FROM progress WHERE stamp = ''") != []
+    await again(restored)
+    assert await restored.rows("SELECT FROM progress WHERE stamp = ''") == []
+
+
 async def test_a_lifted_tombstone_stays_lifted(kept: Engine) -> None:
     await kept.apply(RULES)
     await kept.publish([done(0, "ann"), done(0, "bob")])

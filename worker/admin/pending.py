@@ -47,6 +47,8 @@ class Terms(NamedTuple):
     """Hash of the plan that it is applied from."""
     epoch: int | None = None
     """The epoch that the plan was made against."""
+    against: str | None = None
+    """SHA-256, in hexadecimal, of the rules of that epoch: another database counts its epochs too. "" before any."""
     rate: int | None = None
     """Events that its build may read a second; None for no limit."""
     max_lag: int | None = None

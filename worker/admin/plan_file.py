@@ -1,7 +1,7 @@
 """The file that `ach plan --out` writes and `ach apply` takes: which rules, against which epoch, and their effects.
 
-A plan holds all rule files, so that what was looked at is what is applied. Its hash covers the files and the epoch;
-what the plan says of effects is for people, and is no part of it.
+A plan holds all rule files, so that what was looked at is what is applied. Its hash covers the files, the epoch and the
+rules of that epoch; what the plan says of effects is for people, and is no part of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MOST_BYTES: Final = 256 * 1024 * 1024
 """A larger file is no plan."""
 _HEAD_BYTES: Final = 64
@@ -37,11 +37,13 @@ class PlanFile(Struct, frozen=True):
     ach_plan: int
     """The format: `FORMAT`."""
     plan: str
-    """SHA-256, in hexadecimal, of format, epoch and rules; a change that comes of the plan names it."""
+    """SHA-256, in hexadecimal, of format, epoch, `against` and rules; a change that comes of the plan names it."""
     epoch: int
     """The epoch that was in force when the plan was made; 0 before the first."""
     rules: str
     """SHA-256, in hexadecimal, of the rule files: what the table `rule_set` has as `hash`."""
+    against: str
+    """SHA-256, in hexadecimal, of the rule files of that epoch; "" before the first."""
     made_at: str
     """RFC 3339."""
     made_by: str
@@ -51,11 +53,26 @@ class PlanFile(Struct, frozen=True):
     """A JSON object: what `ach plan --json` says."""
 
 
-def plan_file(files: Iterable[RuleFile], *, epoch: int, made_at: str, made_by: str, report: bytes = b"{}") -> PlanFile:
-    """Return a plan of rule files against an epoch; `report` is a JSON object."""
+class _Head(Struct, frozen=True):
+    """What plans of all formats have."""
+
+    ach_plan: int
+
+
+def plan_file(
+    files: Iterable[RuleFile],
+    *,
+    epoch: int,
+    against: str,
+    made_at: str,
+    made_by: str,
+    report: bytes = b"{}",
+) -> PlanFile:
+    """Return a plan of rule files against an epoch, whose rules have the hash `against`; `report` is a JSON object."""
     ordered = tuple(sorted(files, key=lambda file: file.name))
     rules = rules_hash(sources_of(ordered)).hex()
-    return PlanFile(FORMAT, _plan_hash(epoch, rules), epoch, rules, made_at, made_by, ordered, Raw(report))
+    digest = _plan_hash(epoch, against, rules)
+    return PlanFile(FORMAT, digest, epoch, rules, against, made_at, made_by, ordered, Raw(report))
 
 
 def plan_text(plan: PlanFile) -> bytes:
@@ -109,16 +126,18 @@ def plan_of(content: bytes, where: str) -> PlanFile:
         PlanFileError: as in `read_plan`.
     """
     try:
+        head = msgspec.json.decode(content, type=_Head)
+        if head.ach_plan != FORMAT:
+            said = f"{where} has format {head.ach_plan}, and this release reads {FORMAT}: make the plan again"
+            raise PlanFileError(said)
         plan = msgspec.json.decode(content, type=PlanFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PlanFileError(f"{where} is no plan ({error}): make one with `ach plan RULES --out FILE`") from error
-    if plan.ach_plan != FORMAT:
-        raise PlanFileError(f"{where} has format {plan.ach_plan}, and this release reads {FORMAT}: make the plan again")
     rules = rules_hash(sources_of(plan.files)).hex()
-    if (plan.rules, plan.plan) != (rules, _plan_hash(plan.epoch, rules)):
+    if (plan.rules, plan.plan) != (rules, _plan_hash(plan.epoch, plan.against, rules)):
         raise PlanFileError(f"{where} was edited after it was made: change the rules and make the plan again")
     return plan
 
 
-def _plan_hash(epoch: int, rules: str) -> str:
-    return sha256(f"ach plan {FORMAT} epoch {epoch} rules {rules}".encode()).hexdigest()
+def _plan_hash(epoch: int, against: str, rules: str) -> str:
+    return sha256(f"ach plan {FORMAT} epoch {epoch} against {against} rules {rules}".encode()).hexdigest()

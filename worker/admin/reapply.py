@@ -19,9 +19,10 @@ import msgspec
 from dsl.compile import USER
 from dsl.outcome import Subject
 from dsl.progress import Grant
-from worker.admin.backfill import backfill, bring_up_to_date
+from worker.admin.backfill import backfill, bring_up_to_date, change_to_build
 from worker.admin.erasure import erase_user
 from worker.admin.manual_grant import CannotGrantError, grant_by_hand
+from worker.admin.outdated import Stamp
 from worker.admin.pending import Terms
 from worker.admin.revocation import revoke_all
 from worker.admin.rollout import apply_rules, in_force
@@ -131,6 +132,8 @@ class _Reapply:
         row = await in_force(self._store)
         if row is not None and row.hash == rules_hash(sources_of(files)):
             self.done.rules = f"in force already, as epoch {row.epoch}"
+            if await change_to_build(self._store, row.epoch) is not None and await self._go_on():
+                self.done.rules += ", and built to the end"
         elif row is not None and row.applied_at > last.at:
             self.done.rules = f"left alone: epoch {row.epoch} is later than the journal"
         elif self._dry_run:
@@ -148,6 +151,19 @@ class _Reapply:
             )
             await backfill(self._store, self._settings, now=self._now)
             self.done.rules = f"put into force, as epoch {applied.epoch}"
+
+    async def _go_on(self) -> bool:
+        """Bring all subjects up to date, unless an operator has stopped the change that would."""
+        row = await in_force(self._store)
+        change = None if row is None else await change_to_build(self._store, row.epoch)
+        if self._dry_run or (change is not None and change.state != "building"):
+            return False
+        await backfill(self._store, self._settings, now=self._now)
+        return True
+
+    async def _has_void_states(self) -> bool:
+        async with self._store.transaction(patient=True) as session:
+            return any(not one.stamp for one in await session.rows(Stamp, "stamps_of_progress"))
 
     # -- people --
 
@@ -169,6 +185,8 @@ class _Reapply:
                 await self._lift(entry, user)
         if since:
             await bring_up_to_date(self._store, self._settings, since, now=self._now)
+        elif about and await self._has_void_states():  # an earlier run was interrupted right here
+            await self._go_on()
 
     async def _erase(self, entry: Entry, user: Subject) -> dict[Subject, Position]:
         if any(one.erased_at <= entry.at <= (one.lifted_at or entry.at) for one in await self._tombstones(user)):

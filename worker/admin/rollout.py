@@ -82,10 +82,12 @@ log = structlog.get_logger()
 
 
 class StalePlanError(ValueError):
-    """Other rules are in force than those that the plan was made against."""
+    """Other rules are in force than those that the plan was made against, in this database or in another one."""
 
     def __init__(self, epoch: int, now: RuleSetRow | None, change: Change | None) -> None:
         said = "no rules are in force" if now is None else in_words(now, change)
+        if now is not None and now.epoch == epoch:
+            said += ", with other rules: it is a plan of another database"
         super().__init__(f"the plan was made against epoch {epoch}, and {said}; make a new one with `ach plan`")
 
 
@@ -220,7 +222,7 @@ async def _checked(store: Store, change: _Change, past: _Past) -> Applied | None
     """Refuse what cannot be applied; return what is to be said where these rules are in force already."""
     if past.in_force is not None and past.in_force.hash == rules_hash(change.sources):
         return Applied(past.epoch, changed=False, change_id=past.in_force.change_id)
-    if change.terms.epoch not in {None, past.epoch}:
+    if _is_stale(change.terms, past):
         async with store.transaction() as session:
             said = await _change_of(session, past.epoch)
         raise StalePlanError(change.terms.epoch or 0, past.in_force, said)
@@ -229,6 +231,12 @@ async def _checked(store: Store, change: _Change, past: _Past) -> Applied | None
             raise MisnamedError(problems)
     _refuse(change, past)
     return None
+
+
+def _is_stale(terms: Terms, past: _Past) -> bool:
+    """Tell whether a plan was made against other rules than those in force."""
+    against = "" if past.in_force is None else past.in_force.hash.hex()
+    return terms.epoch not in {None, past.epoch} or terms.against not in {None, against}
 
 
 def _refuse(change: _Change, past: _Past) -> list[Changed]:

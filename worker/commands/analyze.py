@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from dsl.diagnostics import nearest
-from worker.commands.options import memory_of, seconds_of
+from worker.commands.options import NAMED, memory_of, seconds_of
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.distribution import install
 from worker.report import screen
@@ -51,8 +51,8 @@ class _How(NamedTuple):
 @click.command("analyze")
 @click.argument("name", required=False)
 @click.option("--from", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The mirror to ask.")
-@click.option("--tenant", "-t", metavar="TENANT", help="Of one tenant alone.")
-@click.option("--achievement", metavar="NAME", help="Of one achievement alone.")
+@click.option("--tenant", "-t", type=NAMED, metavar="TENANT", help="Of one tenant alone.")
+@click.option("--achievement", type=NAMED, metavar="NAME", help="Of one achievement alone.")
 @click.option("--by", "trait", metavar="TRAIT", help="segments, retention: by this trait.")
 @click.option("--landmark", default=7, show_default=True, type=click.IntRange(1, 365), help="retention: the day.")
 @click.option("--late", default="1h", show_default=True, metavar="SPAN", help="quality: from when on it is late.")

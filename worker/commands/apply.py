@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -11,8 +11,6 @@ from dsl.check.rewards import check_rewards
 from dsl.diagnostics import Diagnostic, Severity
 from dsl.expand import settled
 from dsl.syntax import Achievement
-from worker.admin.backfill import change_to_build, is_building
-from worker.admin.changes import shown_builder
 from worker.admin.lease import Limits
 from worker.admin.plan_file import PlanFile, is_plan_file, read_plan
 from worker.admin.rollout import MeaningChangedError, Terms, apply_rules, deployed_versions
@@ -23,6 +21,7 @@ from worker.commands.applied import as_json_of, check_message, note, print_appli
 from worker.commands.backfill import print_report, run_backfill
 from worker.commands.checked_rules import usable_rules
 from worker.commands.examples import failed_examples, failure_line
+from worker.commands.going_on import go_on
 from worker.commands.options import json_object_option, lag_option, message_option, rate_option, rules_argument
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.announcement_limits import announcements
@@ -35,15 +34,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dsl.ruleset import RuleSet
-    from worker.admin.changes import Change
     from worker.admin.rollout import Applied
     from worker.engine.meaning import Changed
     from worker.settings import Settings
     from worker.store import Store
-
-
-_LIVELY_MS: Final = 3000
-"""A process that has said something so lately is alive."""
 
 
 class Order(NamedTuple):
@@ -97,7 +91,7 @@ def command(  # noqa: PLR0913 - the options of the command
     terms = Terms(message, policy, rate=rate, max_lag=max_lag)
     rules, plan = _rules_of(paths)
     if plan is not None:
-        terms = terms._replace(plan=plan.plan, epoch=plan.epoch)
+        terms = terms._replace(plan=plan.plan, epoch=plan.epoch, against=plan.against)
     _check_examples(rules)
     on_servers(partial(_apply, order=Order(rules, terms, accept_contracts, dry_run, as_json)))
 
@@ -129,39 +123,50 @@ async def _apply(settings: Settings, order: Order) -> None:
     rules = order.rules
     await _check_announcements(settings, rules)
 
+    applied: Applied | None = None
+
     async def work(store: Store) -> None:
+        nonlocal applied
         await prepare_schema(store, settings, now=wall_clock())
-        await _check_retired(store, order)
-        try:
-            applied = await apply_rules(
-                store,
-                rule_files(rules),
-                settings,
-                by=whoami(),
-                now=wall_clock(),
-                accept_contracts=order.accept_contracts,
-                terms=order.terms,
-                dry_run=order.dry_run,
-                said=note,
-            )
-        except MeaningChangedError as error:
-            for problem in settled(meanings_changed(rules, error.changed)):
-                screen.show_problem(problem)
-            raise
+        # The database may go away while it is built: by then they are in force, by our hand.
+        if applied is None:
+            applied = await _apply_rules(store, settings, order)
+            if applied.changed and not order.as_json:
+                print_applied(applied, f", {len(rules.rules.achievements)} achievements", dry_run=order.dry_run)
         if not applied.changed:
-            await _go_on(store, settings, applied, order)
+            limits = Limits(order.terms.rate, order.terms.max_lag)
+            await go_on(store, settings, applied, limits=limits, as_json=order.as_json, dry_run=order.dry_run)
             return
+        report = None if order.dry_run else await run_backfill(store, settings)
         if order.as_json:
-            report = None if order.dry_run else await run_backfill(store, settings)
             screen.say_json(as_json_of(applied, report))
-            return
-        for one in applied.meanwhile:
-            screen.out().print(f"meanwhile {one}; these rules take its place", markup=False)
-        print_applied(applied, f", {len(rules.rules.achievements)} achievements", dry_run=order.dry_run)
-        if not order.dry_run:
-            print_report(await run_backfill(store, settings))
+        elif report is not None:
+            print_report(report)
 
     await with_store(settings, work, check=False)
+
+
+async def _apply_rules(store: Store, settings: Settings, order: Order) -> Applied:
+    await _check_retired(store, order)
+    try:
+        applied = await apply_rules(
+            store,
+            rule_files(order.rules),
+            settings,
+            by=whoami(),
+            now=wall_clock(),
+            accept_contracts=order.accept_contracts,
+            terms=order.terms,
+            dry_run=order.dry_run,
+            said=note,
+        )
+    except MeaningChangedError as error:
+        for problem in settled(meanings_changed(order.rules, error.changed)):
+            screen.show_problem(problem)
+        raise
+    for one in () if order.as_json else applied.meanwhile:
+        screen.out().print(f"meanwhile {one}; these rules take its place", markup=False)
+    return applied
 
 
 async def _check_retired(store: Store, order: Order) -> None:
@@ -178,34 +183,6 @@ async def _check_retired(store: Store, order: Order) -> None:
             f"these rules have no achievement, and would retire all {len(held):,} that are in force; nothing was done",
             "`ach rules retire NAME` retires one; to retire all: ach plan RULES --out FILE, ach apply FILE",
         )
-
-
-async def _go_on(store: Store, settings: Settings, applied: Applied, order: Order) -> None:
-    """Go on with rules that are in force already, where not all subjects are up to date with them."""
-    change = await change_to_build(store, applied.epoch)
-    rests = change is not None and change.state in {"paused", "cancelled"}
-    builds = not rests and (change is not None or await is_building(store))
-    if not order.as_json:
-        screen.out().print(_rest(applied.epoch, change, rests=rests, builds=builds), markup=False)
-    report = None
-    if builds and not order.dry_run:
-        report = await run_backfill(store, settings, Limits(order.terms.rate, order.terms.max_lag))
-    if order.as_json:
-        screen.say_json(as_json_of(applied, report))
-    elif report is not None:
-        print_report(report)
-
-
-def _rest(epoch: int, change: Change | None, *, rests: bool, builds: bool) -> str:
-    """Return what is left to be done of rules that are in force."""
-    if change is None:
-        said = f"in force already (epoch {epoch}); continuing its backfill"
-        return said if builds else f"nothing changed: these rules are in force already (epoch {epoch})"
-    number = change.change_id
-    if rests:
-        return f"in force already (epoch {epoch}); change {number} is {change.state}: `ach change resume {number}`"
-    said = f"in force already (epoch {epoch}); continuing its backfill: change {number} is still being built"
-    return said + (f", until now by {shown_builder(change.builder)}" if change.silent_ms < _LIVELY_MS else "")
 
 
 async def _check_announcements(settings: Settings, rules: RuleSet) -> None:

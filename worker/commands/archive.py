@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LEAST: Final = 1
 """Days: what is younger may still be on its way to a team, or to a mirror."""
+MOST: Final = 36_600
+"""Days: nothing is that old."""
 _DAYS: Final = {"d": 1, "mo": 31, "y": 366}
 """At the most, so that nothing is archived too early."""
 _DAY: Final = 86_400_000_000
@@ -68,7 +70,7 @@ def span_of(text: str) -> int:
     """Return the microseconds of a span such as `400d`, `13mo` or `2y`.
 
     Raises:
-        click.UsageError: it is none, or less than a day.
+        click.UsageError: it is none, less than a day, or more than a hundred years.
     """
     found = re.fullmatch(r"([0-9]{1,5})(d|mo|y)", text)
     if found is None:
@@ -76,6 +78,8 @@ def span_of(text: str) -> int:
     days = int(found[1]) * _DAYS[found[2]]
     if days < LEAST:
         raise screen.usage(f"--older-than: expected at least {LEAST}d, got {text!r}")
+    if days > MOST:
+        raise screen.usage(f"--older-than: expected at most 100y, got {text!r}")
     return days * _DAY
 
 

@@ -13,7 +13,7 @@ import click
 
 from dsl.outcome import Subject
 from worker.app import wall_clock
-from worker.commands.options import PATHS
+from worker.commands.options import NAMED, PATHS
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.engine.entries import Catalogue
 from worker.pipeline.rules_in_force import load_deployed
@@ -34,8 +34,8 @@ TRIES: Final = 3
 
 
 @click.command("export")
-@click.option("--user", "-u", required=True, metavar="USER", help="The person.")
-@click.option("--tenant", "-t", required=True, metavar="TENANT", help="The person's tenant.")
+@click.option("--user", "-u", required=True, type=NAMED, metavar="USER", help="The person.")
+@click.option("--tenant", "-t", required=True, type=NAMED, metavar="TENANT", help="The person's tenant.")
 @click.option(
     "--output",
     "-o",

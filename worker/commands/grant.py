@@ -14,7 +14,7 @@ from worker.admin.journal import journaled
 from worker.admin.manual_grant import CannotGrantError, Granted, grant_by_hand
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
-from worker.commands.options import json_object_option
+from worker.commands.options import NAMED, json_object_option
 from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, rules_in_force, whoami, with_store
 from worker.engine.journal import manual_grant
@@ -36,9 +36,9 @@ class _Place(TypedDict):
 
 
 @click.command("grant")
-@click.argument("user", metavar="USER")
-@click.argument("achievement", metavar="ACHIEVEMENT[.TIER]")
-@click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
+@click.argument("user", type=NAMED, metavar="USER")
+@click.argument("achievement", type=NAMED, metavar="ACHIEVEMENT[.TIER]")
+@click.option("--tenant", "-t", required=True, type=NAMED, metavar="TENANT", help="The user's tenant.")
 @click.option("--scope", "-s", metavar="SCOPE", help="The scope of USER, such as team (default: the achievement's).")
 @click.option("--occurrence", "-o", metavar="X", help="If the achievement repeats, such as 2026-W15.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded.")

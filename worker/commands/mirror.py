@@ -12,7 +12,7 @@ import anyio
 import click
 
 from worker.commands.mirror_run import PROGRESS_DAILY, Bounds, Dialect, Wanted, print_ran, run_once, statements
-from worker.commands.options import memory_of, seconds_of
+from worker.commands.options import NAMED, memory_of, seconds_of
 from worker.commands.servers import on_servers
 from worker.process.priority import step_back
 from worker.process.signals import stop_on_signals
@@ -41,7 +41,7 @@ SHARE: Final = 3
     metavar="PERCENT",
     help="With --every: how much of the time runs may take; else they come later.",
 )
-@click.option("--tenant", "-t", metavar="TENANT", help="Of one tenant alone.")
+@click.option("--tenant", "-t", type=NAMED, metavar="TENANT", help="Of one tenant alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print each run as one line of JSON.")
 @click.option("--memory", default="512MB", show_default=True, metavar="SIZE", help="What DuckDB may take.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64), help="What DuckDB may run.")

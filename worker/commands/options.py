@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from time import time_ns
-from typing import Final
+from typing import Final, cast
 
 import click
 
@@ -42,7 +42,32 @@ class _Named(click.ParamType[str]):
 
 NAMED: Final = _Named()
 
-change_argument = click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
+
+class _Number(click.IntRange):
+    """A whole number that the database can keep: a larger one is the number of nothing."""
+
+    def __init__(self, least: int, most: int) -> None:
+        super().__init__(min=least)
+        self._most = most
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: it is none, or out of range.
+        """
+        number: int = super().convert(cast("int", value), param, ctx)
+        if number > self._most:
+            self.fail(f"{value} is larger than {self._most}", param, ctx)
+        return number
+
+
+NUMBER: Final = _Number(1, 2**63 - 1)
+"""Of a change, an epoch or a dead letter; or how many of something at the most."""
+SMALL_NUMBER: Final = _Number(1, 2**31 - 1)
+"""Of a version; or how many a second at the most."""
+
+change_argument = click.argument("change_id", metavar="ID", type=NUMBER)
 rules_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=PATHS)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 json_object_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -51,15 +76,15 @@ message_option = click.option("--message", "-m", default="", metavar="TEXT", hel
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Draw no progress on the terminal.")
 rate_option = click.option(
-    "--rate", type=click.IntRange(min=1), metavar="N", help="Read N events of the history a second at the most."
+    "--rate", type=SMALL_NUMBER, metavar="N", help="Read N events of the history a second at the most."
 )
 lag_option = click.option(
     "--max-lag",
-    type=click.IntRange(min=0),
+    type=_Number(0, 2**31 - 1),
     metavar="N",
     help="Wait while more than N messages wait for workers, or an unlock has waited long to be announced.",
 )
-limit_option = click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
+limit_option = click.option("--limit", default=100, show_default=True, type=NUMBER)
 
 
 def must_not_ask(*, as_json: bool, yes: bool) -> None:

@@ -13,7 +13,7 @@ from dsl.diagnostics import nearest
 from dsl.outcome import Subject
 from worker.admin.results import read_named
 from worker.app import wall_clock
-from worker.commands.options import json_option
+from worker.commands.options import NAMED, json_option
 from worker.commands.servers import CommandError, on_servers, rules_in_force, with_store
 from worker.engine.answer import Facts, Presence, Reader, answer_of
 from worker.engine.entries import Catalogue
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 @click.command("progress")
-@click.argument("subject", metavar="SUBJECT")
-@click.option("--tenant", "-t", required=True, metavar="TENANT", help="The tenant of the subject.")
+@click.argument("subject", type=NAMED, metavar="SUBJECT")
+@click.option("--tenant", "-t", required=True, type=NAMED, metavar="TENANT", help="The tenant of the subject.")
 @click.option(
     "--scope", "-s", metavar="SCOPE", help="The scope of SUBJECT, such as team (default: all scopes that know it)."
 )

@@ -18,7 +18,7 @@ from worker.admin.rebuild_target import Target, UnknownAchievementError, scopes_
 from worker.app import wall_clock
 from worker.commands.headway import remark_of
 from worker.commands.operator_word import by_option
-from worker.commands.options import json_object_option, lag_option, quiet_option, rate_option
+from worker.commands.options import NAMED, json_object_option, lag_option, quiet_option, rate_option
 from worker.commands.servers import CommandError, on_servers, rules_in_force, whoami, with_store
 from worker.report import screen
 
@@ -54,9 +54,9 @@ class _Request(NamedTuple):
 
 
 @click.command("rebuild")
-@click.option("--tenant", "-t", metavar="T", help="Of one tenant alone.")
-@click.option("--user", "-u", metavar="U", help="Of one user; needs --tenant.")
-@click.option("--aggregate", metavar="A", help="Of the subjects that hear what the achievement A reads.")
+@click.option("--tenant", "-t", type=NAMED, metavar="T", help="Of one tenant alone.")
+@click.option("--user", "-u", type=NAMED, metavar="U", help="Of one user; needs --tenant.")
+@click.option("--aggregate", type=NAMED, metavar="A", help="Of the subjects that hear what the achievement A reads.")
 @click.option("--dry-run", is_flag=True, help="Fold, and say what differs; write nothing.")
 @click.option("--anew", is_flag=True, help="Begin anew where a rebuild was interrupted.")
 @rate_option

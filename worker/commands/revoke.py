@@ -12,7 +12,7 @@ from worker.admin.journal import journaled
 from worker.admin.revocation import of_achievement, of_change, of_ids, revoke_all
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
-from worker.commands.options import json_object_option, must_not_ask, yes_option
+from worker.commands.options import NAMED, NUMBER, SMALL_NUMBER, json_object_option, must_not_ask, yes_option
 from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.journal import Revocation
@@ -41,16 +41,20 @@ class _Where(TypedDict):
 
 @click.command("revoke")
 @click.argument("ids", metavar="[UNLOCK_ID...]", nargs=-1, type=click.UUID)
-@click.option("--achievement", "-a", metavar="NAME[.TIER]", help="In place of ids: all unlocks of this achievement.")
+@click.option(
+    "--achievement", "-a", type=NAMED, metavar="NAME[.TIER]", help="In place of ids: all unlocks of this achievement."
+)
 @click.option(
     "--change",
     metavar="ID",
-    type=click.IntRange(min=1),
+    type=NUMBER,
     help="In place of ids: all that a change of rules has granted.",
 )
-@click.option("--version", metavar="N", type=click.IntRange(min=1), help="With --achievement: only of this version.")
-@click.option("--tenant", "-t", metavar="TENANT", help="With --achievement: only of this tenant.")
-@click.option("--subject", "-s", metavar="SUBJECT", help="With --achievement: only of this user, team or tenant.")
+@click.option("--version", metavar="N", type=SMALL_NUMBER, help="With --achievement: only of this version.")
+@click.option("--tenant", "-t", type=NAMED, metavar="TENANT", help="With --achievement: only of this tenant.")
+@click.option(
+    "--subject", "-s", type=NAMED, metavar="SUBJECT", help="With --achievement: only of this user, team or tenant."
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded and announced.")
 @by_option
 @yes_option
@@ -103,14 +107,16 @@ async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
         found = await with_store(settings, lambda store: of_change(store, number))
         if not found:
             raise CommandError(
-                f"change {number} has granted nothing that is not revoked; nothing was done", "ach unlocks"
+                f"change {number} has granted nothing that is not revoked; nothing was done",
+                "`ach unlocks` lists those that there are",
             )
     elif chosen.achievement is None:
         found = await with_store(settings, lambda store: of_ids(store, chosen.ids))
         known = {one.unlock_id for one in found}
         if missing := [unlock_id for unlock_id in chosen.ids if unlock_id not in known]:
             raise CommandError(
-                f"there is no unlock {missing[0]}, or it was revoked before; nothing was done", "ach unlocks"
+                f"there is no unlock {missing[0]}, or it was revoked before; nothing was done",
+                "`ach unlocks` lists those that there are",
             )
     else:
         given, _, tier = chosen.achievement.partition(".")
@@ -121,7 +127,8 @@ async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
         )
         if not found:
             raise CommandError(
-                f"there is no such unlock of {chosen.achievement} to revoke; nothing was done", "ach unlocks"
+                f"there is no such unlock of {chosen.achievement} to revoke; nothing was done",
+                "`ach unlocks` lists those that there are",
             )
     return renames.shown_in(found)
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from worker.admin.backfill import change_to_build
 from worker.admin.changes import open_changes
 from worker.admin.pending import Terms
 from worker.admin.rollout import apply_rules, in_force, rule_set_of
 from worker.app import wall_clock
 from worker.commands.applied import as_json_of, check_message, note, print_applied
 from worker.commands.backfill import print_report, run_backfill
-from worker.commands.options import json_object_option, message_option, yes_option
+from worker.commands.going_on import go_on
+from worker.commands.options import NUMBER, json_object_option, message_option, yes_option
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.report import screen
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command("rollback")
-@click.argument("epoch", metavar="EPOCH", type=click.IntRange(min=1))
+@click.argument("epoch", metavar="EPOCH", type=NUMBER)
 @message_option
 @click.option(
     "--accept-contracts",
@@ -47,6 +49,9 @@ def command(epoch: int, message: str, *, accept_contracts: bool, dry_run: bool, 
     back = Back(epoch, message, accept_contracts=accept_contracts)
     if dry_run or not yes:
         would = on_servers(partial(_preview, back=back))
+        if not would.changed:
+            on_servers(partial(_go_on, applied=would, dry_run=dry_run, as_json=as_json))
+            return
         if as_json:
             screen.say_json(as_json_of(would, None))
         else:
@@ -72,19 +77,37 @@ async def _preview(settings: Settings, back: Back) -> Applied:
     return await with_store(settings, lambda store: _apply(store, settings, back, dry_run=True))
 
 
+async def _go_on(settings: Settings, applied: Applied, *, dry_run: bool, as_json: bool) -> None:
+    """Go on with a rollback that was interrupted: its rules are in force, and not all subjects are up to date."""
+    await with_store(settings, lambda store: go_on(store, settings, applied, as_json=as_json, dry_run=dry_run))
+
+
 async def _roll_back(settings: Settings, back: Back, *, as_json: bool) -> None:
+    applied: Applied | None = None
+
     async def work(store: Store) -> None:
-        applied = await _apply(store, settings, back, dry_run=False)
-        if as_json:
-            built = await run_backfill(store, settings)
-            screen.say_json({**as_json_of(applied, built), "silenced": applied.silenced})
+        nonlocal applied
+        # The database may go away while it is built: by then the rules are in force, by our hand.
+        if applied is None:
+            applied = await _apply(store, settings, back, dry_run=False)
+            if applied.changed and not as_json:
+                _print_in_force(applied, back)
+        if not applied.changed:
+            await go_on(store, settings, applied, as_json=as_json)
             return
-        print_applied(applied, f", with the rules of epoch {back.epoch}", dry_run=False)
-        if applied.silenced:
-            screen.out().print(f"  silenced: {screen.plural(applied.silenced, 'unlock')} not announced by then")
-        print_report(await run_backfill(store, settings))
+        built = await run_backfill(store, settings)
+        if as_json:
+            screen.say_json({**as_json_of(applied, built), "silenced": applied.silenced})
+        else:
+            print_report(built)
 
     await with_store(settings, work)
+
+
+def _print_in_force(applied: Applied, back: Back) -> None:
+    print_applied(applied, f", with the rules of epoch {back.epoch}", dry_run=False)
+    if applied.silenced:
+        screen.out().print(f"  silenced: {screen.plural(applied.silenced, 'unlock')} not announced by then")
 
 
 async def _apply(store: Store, settings: Settings, back: Back, *, dry_run: bool) -> Applied:
@@ -114,6 +137,8 @@ async def _looked_up(store: Store, back: Back) -> tuple[RuleSetRow, int]:
     if wanted.epoch == now.epoch:
         raise CommandError(f"epoch {back.epoch} is in force; nothing was done", "`ach rules history` lists epochs")
     if wanted.hash == now.hash:
+        if await change_to_build(store, now.epoch) is not None:  # it was interrupted
+            return wanted, now.epoch
         said = f"epoch {now.epoch} is in force, with the rules of epoch {back.epoch}; nothing was done"
         raise CommandError(said, "`ach rules history` lists epochs")
     if back.against not in {None, now.epoch}:

@@ -82,7 +82,7 @@ def key(tenant: str) -> None:
 
 
 @command.command("token")
-@click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
+@click.option("--tenant", "-t", required=True, type=NAMED, metavar="TENANT", help="The user's tenant.")
 @click.option("--user", "-u", required=True, type=NAMED, metavar="USER", help="The user, or the subject of --scope.")
 @click.option("--scope", default="user", show_default=True, metavar="SCOPE", help="Of what is not a user.")
 @click.option("--ttl", default="15m", show_default=True, metavar="SPAN", help="How long it lives, 1h at most.")

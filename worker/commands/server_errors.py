@@ -16,7 +16,15 @@ from worker.engine.rule_set import RulesRefusedError
 from worker.probes.http import ListenError
 from worker.recording import RecordingError
 from worker.settings import Settings, shown
-from worker.store import DatabaseUrlError, DiskFullError, SchemaMismatchError, UnavailableError
+from worker.store import (
+    AnsweredError,
+    DatabaseUrlError,
+    DiskFullError,
+    ReadOnlyError,
+    RefusedError,
+    SchemaMismatchError,
+    UnavailableError,
+)
 
 PLAIN: Final = (
     DatabaseUrlError,
@@ -46,6 +54,9 @@ def in_words(error: Exception, settings: Settings) -> tuple[str, str | None] | N
             return f"PostgreSQL at {shown(settings.database_url)}: {error}", _hint(settings, error)
         case BrokerAwayError():
             return f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?"
+        case RefusedError():
+            said = f"PostgreSQL at {shown(settings.database_url)} cannot keep what it was given: {error}"
+            return said, "please report this"
         case JournalError():
             return str(error), "nothing was done; ACH_JOURNAL names the file"
         case UnsafeError():
@@ -61,6 +72,10 @@ def in_words(error: Exception, settings: Settings) -> tuple[str, str | None] | N
 def _hint(settings: Settings, error: UnavailableError) -> str:
     if isinstance(error, DiskFullError):
         return "make room on its disk and run the command again: it goes on where it was"
+    if isinstance(error, ReadOnlyError):
+        return "it is a standby, or was made read-only: DATABASE_URL has to name the primary"
+    if isinstance(error, AnsweredError):
+        return "run the command again: it goes on where it was"
     if settings.database_url == Settings().database_url:
         return "set DATABASE_URL; or `ach dev rules/` runs private servers, which commands in the same folder find"
     return "is DATABASE_URL right?"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -27,6 +27,7 @@ from worker.report import screen
 from worker.retry import PATIENCE_SECONDS
 from worker.settings import Settings, SettingsError, shown
 from worker.store import (
+    AnsweredError,
     Store,
     UnavailableError,
     UnusableError,
@@ -183,20 +184,38 @@ async def patiently(settings: Settings, work: Callable[[], Awaitable[T]]) -> T:
 
 def _print_wait(settings: Settings, error: UnavailableError) -> None:
     server, seconds = shown(settings.database_url), f"{PATIENCE_SECONDS:.0f}"
-    line = f"PostgreSQL at {server} cannot be reached ({error}); trying for {seconds} s"
+    what = "has failed" if isinstance(error, AnsweredError) else "cannot be reached"
+    line = f"PostgreSQL at {server} {what} ({error}); trying for {seconds} s"
     screen.err().print(line, markup=False)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file.
+    """Write a file: all of it, or what was there before stays.
 
     Raises:
         CommandError: it cannot be written.
     """
     try:
-        path.write_bytes(content)
+        _replace(path, content)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    whole = path.resolve()
+    beside = whole.with_name(f".{whole.name}.new")
+    if whole.exists() and not whole.is_file():  # a terminal, a pipe
+        path.write_bytes(content)
+        return
+    try:
+        beside.write_bytes(content)
+        beside.replace(whole)
+    except PermissionError:  # of the folder; the file may be ours
+        path.write_bytes(content)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()
+        raise
 
 
 def whoami() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 import click
 
 from dsl.calendar import format_instant
-from worker.commands.options import json_option, limit_option
+from worker.commands.options import NAMED, json_option, limit_option
 from worker.commands.servers import on_servers, with_store
 from worker.engine.renames import Renames
 from worker.pipeline.rules_in_force import renamed_before
@@ -29,8 +29,8 @@ class _Wanted(TypedDict):
 
 
 @click.command("unlocks")
-@click.option("--tenant", "-t", metavar="TENANT", help="Only of this tenant.")
-@click.option("--subject", "-s", metavar="SUBJECT", help="Only of this user, team or tenant.")
+@click.option("--tenant", "-t", type=NAMED, metavar="TENANT", help="Only of this tenant.")
+@click.option("--subject", "-s", type=NAMED, metavar="SUBJECT", help="Only of this user, team or tenant.")
 @click.option(
     "--status",
     type=click.Choice(["settling", "granted", "silent", "announced", "contested", "revoked"]),

@@ -7,10 +7,12 @@ fault, and trying again is of no use); anything else is a defect and ends the wo
 
 from worker.store.connection import SEND_BYTES, SETTINGS, make_room
 from worker.store.errors import (
+    AnsweredError,
     DatabaseUrlError,
     DiskFullError,
     NotMigratedError,
     OvertakenError,
+    ReadOnlyError,
     RefusedError,
     SchemaMismatchError,
     UnavailableError,
@@ -22,10 +24,12 @@ from worker.store.session import Session
 __all__ = [
     "SEND_BYTES",
     "SETTINGS",
+    "AnsweredError",
     "DatabaseUrlError",
     "DiskFullError",
     "NotMigratedError",
     "OvertakenError",
+    "ReadOnlyError",
     "RefusedError",
     "SchemaMismatchError",
     "Session",

@@ -60,8 +60,16 @@ class UnavailableError(Exception):
     """The database is away, busy or shutting down: the same may be tried again as a whole."""
 
 
-class DiskFullError(UnavailableError):
+class AnsweredError(UnavailableError):
+    """The database is there, and has given up what it was at: for a lock, a deadlock, a limit, a lack of something."""
+
+
+class DiskFullError(AnsweredError):
     """The database has no room on a disk of its server: the same may be tried again once there is some."""
+
+
+class ReadOnlyError(AnsweredError):
+    """The database takes no changes: it is a standby, or was set so. It may become a primary."""
 
 
 class UnusableError(UnavailableError):
@@ -133,6 +141,15 @@ def unavailable(error: BaseException) -> type[UnavailableError]:
     match error:
         case asyncpg.exceptions.DiskFullError() | OSError(errno=errno.ENOSPC):
             return DiskFullError
+        case asyncpg.exceptions.ReadOnlySQLTransactionError():
+            return ReadOnlyError
+        case (
+            asyncpg.exceptions.TransactionRollbackError()
+            | asyncpg.exceptions.QueryCanceledError()
+            | asyncpg.exceptions.InsufficientResourcesError()
+            | asyncpg.exceptions.ObjectNotInPrerequisiteStateError()
+        ):
+            return AnsweredError
         case _:
             return UnavailableError
 

@@ -7,6 +7,7 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 CHANGE: Final = "integration/test_change.py"
+COMMANDS: Final = "acceptance/test_change_commands.py"
 SILENT: Final = (f"{CHANGE}::test_a_silent_change_announces_nothing",)
 MEMBERS: Final = (f"{CHANGE}::test_events_that_come_before_the_switch_are_members",)
 
@@ -147,10 +148,42 @@ _REFUSED: Final = (
     Bug(
         "a_stale_plan_applied",
         "a plan is refused when other rules have come into force since",
-        at="rollout:_checked",
-        old="if change.terms.epoch not in {None, past.epoch}:",
-        new="if False:",
+        at="rollout:_is_stale",
+        old="return terms.epoch not in {None, past.epoch} or terms.against not in {None, against}",
+        new="return terms.against not in {None, against}",
         tests=(f"{CHANGE}::test_a_stale_plan_is_refused",),
+    ),
+    Bug(
+        "a_plan_of_another_database_applied",
+        "a plan that was made where other rules have the number of its epoch is refused",
+        at="rollout:_is_stale",
+        old="return terms.epoch not in {None, past.epoch} or terms.against not in {None, against}",
+        new="return terms.epoch not in {None, past.epoch}",
+        tests=(f"{COMMANDS}::test_a_change_from_the_plan_to_its_end",),
+    ),
+    Bug(
+        "a_rollback_that_died_is_not_gone_on_with",
+        "the command that was interrupted goes on when it is run again",
+        at="rollback:_looked_up",
+        old="if await change_to_build(store, now.epoch) is not None:  # it was interrupted",
+        new="if False:",
+        tests=(f"{COMMANDS}::test_what_was_interrupted_behind_its_switch_is_gone_on_with",),
+    ),
+    Bug(
+        "a_reapply_that_died_is_not_gone_on_with",
+        "decisions that are done again come to their end, whatever interrupts them",
+        at="_Reapply.people",
+        old="elif about and await self._has_void_states():  # an earlier run was interrupted right here",
+        new="elif False:",
+        tests=("integration/test_reapply.py::test_what_an_interrupted_run_has_left_is_done",),
+    ),
+    Bug(
+        "a_number_beyond_all",
+        "a number that the database cannot keep is refused as one",
+        at="_Number.convert",
+        old="if number > self._most:",
+        new="if False:",
+        tests=("acceptance/test_unknown_names.py",),
     ),
     Bug(
         "history_judged_by_a_new_number",
@@ -172,7 +205,7 @@ _REFUSED: Final = (
         "an_edited_plan_applied",
         "a plan that was edited is refused",
         at="plan_file:plan_of",
-        old="if (plan.rules, plan.plan) != (rules, _plan_hash(plan.epoch, rules)):",
+        old="if (plan.rules, plan.plan) != (rules, _plan_hash(plan.epoch, plan.against, rules)):",
         new="if plan.rules != rules:",
         tests=("worker/admin/test_plan_file.py::test_an_edited_plan_is_refused",),
     ),

@@ -40,6 +40,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{PLAN}::test_events_that_no_state_has_seen_count",),
     ),
     Bug(
+        "plan_leaves_what_is_doubtful",
+        "a subject whose state does not say enough is folded from its events",
+        at="FromStates._look",
+        old="if not carried.certain or carrier.part.moments:",
+        new="if carrier.part.moments:",
+        tests=(f"{PLAN}::test_what_a_state_leaves_in_doubt_is_folded_from_its_events",),
+    ),
+    Bug(
         "plan_passes_over_a_tier_that_was_there",
         "unlocks of a tier are looked for if any rules ever had it",
         at="sql:ever_in_force",

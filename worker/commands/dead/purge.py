@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.commands.dead.reason import reason_of, reason_option
-from worker.commands.options import json_object_option, microseconds
+from worker.commands.options import NUMBER, json_object_option, microseconds
 from worker.commands.servers import on_servers, with_store
 from worker.pipeline.dead_letters import FOR_EVER, purge_letters
 from worker.report import screen
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("purge")
-@click.argument("ids", metavar="[ID...]", nargs=-1, type=int)
+@click.argument("ids", metavar="[ID...]", nargs=-1, type=NUMBER)
 @reason_option
 @click.option("--before", metavar="INSTANT", help="Only those that died before.")
 @click.option("--all", "everything", is_flag=True, help="All of them.")

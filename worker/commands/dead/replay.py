@@ -13,7 +13,7 @@ from dsl.calendar import format_instant
 from worker.app import wall_clock
 from worker.broker.streams import open_broker
 from worker.commands.dead.reason import reason_of, reason_option
-from worker.commands.options import EXISTING_FILE, json_object_option, microseconds
+from worker.commands.options import EXISTING_FILE, NUMBER, json_object_option, microseconds
 from worker.commands.servers import CommandError, on_servers, patiently
 from worker.contract.named_users import types_named
 from worker.engine.outlook import outcomes
@@ -62,7 +62,7 @@ class _Options(TypedDict):
 
 
 @click.command("replay")
-@click.argument("ids", metavar="[ID...]", nargs=-1, type=int)
+@click.argument("ids", metavar="[ID...]", nargs=-1, type=NUMBER)
 @reason_option
 @click.option("--type", "event_type", metavar="TYPE", help="Only events of this type.")
 @click.option("--since", metavar="INSTANT", help="Only those that died then or later.")

@@ -10,7 +10,7 @@ import click
 
 from dsl.calendar import format_instant
 from worker.commands.dead.list import letter_json
-from worker.commands.options import json_object_option
+from worker.commands.options import NUMBER, json_object_option
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.pipeline.dead_letters import show_letter
 from worker.report import screen
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("show")
-@click.argument("letter_id", metavar="ID", type=int)
+@click.argument("letter_id", metavar="ID", type=NUMBER)
 @click.option("--raw", is_flag=True, help="Its bytes alone, as received: to mend them in a file.")
 @json_object_option
 def command(letter_id: int, *, raw: bool, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from dsl.outcome import Subject, by_subject, full_name
 from dsl.renames import under_first_names
 from worker.commands.checked_rules import usable_rules
 from worker.commands.explain.answer import Request, print_answer
-from worker.commands.options import PATHS, json_format_option, microseconds, wall_clock
+from worker.commands.options import NAMED, PATHS, json_format_option, microseconds, wall_clock
 from worker.commands.renamed import tell_renamed
 from worker.commands.replay.request import SKEW
 from worker.engine.renames import NO_RENAMES
@@ -48,10 +48,17 @@ class _Asked(TypedDict):
 @click.argument("streams", nargs=-1, metavar="[STREAM...]")
 @click.option("--rules", "-r", "paths", multiple=True, metavar="PATH", type=PATHS, help="Rule file or folder.")
 @click.option(
-    "--user", "--subject", "-u", "subject", required=True, metavar="U", help="The user (for `scope team`: the team)."
+    "--user",
+    "--subject",
+    "-u",
+    "subject",
+    required=True,
+    type=NAMED,
+    metavar="U",
+    help="The user (for `scope team`: the team).",
 )
-@click.option("--achievement", "-a", required=True, metavar="A[.TIER]", help="Without TIER: every tier.")
-@click.option("--tenant", "-t", metavar="T", help="Needed if several tenants know the subject.")
+@click.option("--achievement", "-a", required=True, type=NAMED, metavar="A[.TIER]", help="Without TIER: every tier.")
+@click.option("--tenant", "-t", type=NAMED, metavar="T", help="Needed if several tenants know the subject.")
 @click.option(
     "--occurrence", metavar="X", help="If the achievement repeats, such as 2026-W15 (default: the current one)."
 )

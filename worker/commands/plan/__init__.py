@@ -16,9 +16,10 @@ from dsl.outcome import full_name, subject_name
 from worker.admin.plan_file import plan_file, plan_text
 from worker.admin.preview import MILLION, Asked, preview
 from worker.admin.preview_reading import Sampled
+from worker.admin.rollout import rule_set_of
 from worker.commands.announced import Announces, policy_of
 from worker.commands.checked_rules import usable_rules
-from worker.commands.options import PATHS, json_format_option, rules_argument, wall_clock
+from worker.commands.options import PATHS, SMALL_NUMBER, json_format_option, rules_argument, wall_clock
 from worker.commands.plan.markdown import markdown
 from worker.commands.plan.page import WIDE, lines
 from worker.commands.plan.refusals import refusals
@@ -112,7 +113,7 @@ class _Given(TypedDict):
 @click.option(
     "--announce", metavar="POLICY", help="Which new grants to announce: none, all, or since 7d (or an instant)."
 )
-@click.option("--rate", type=click.IntRange(min=1), metavar="N", help="Events a second that the backfill may read.")
+@click.option("--rate", type=SMALL_NUMBER, metavar="N", help="Events a second that the backfill may read.")
 def command(paths: Sequence[Path], **given: Unpack[_Given]) -> None:
     """Print what rule files would change if they came into force; nothing is written.
 
@@ -174,19 +175,22 @@ async def _show(store: Store, *, settings: Settings, rules: RuleSet, options: _O
                 moved,
             )
             seen = await preview(store, settings, asked, now=wall_clock())
+        # Whatever is still to be asked of the database comes first: all of this is done again where it goes away.
+        refused = await refusals(store, rules)
+        before = await rule_set_of(store, seen.epoch)
         _print(seen, kept, options)
-    refused = await refusals(store, rules)
     if refused:
         screen.err().print("`ach apply` would refuse these rules:", style="red")
     for line in refused:
         screen.err().print(f"    {line}", markup=False)
     if options.out is not None:
-        _write(seen, rules, options.out, is_refused=bool(refused))
+        against = "" if before is None else before.hash.hex()
+        _write(seen, rules, options.out, against=against, is_refused=bool(refused))
     return seen
 
 
-def _write(seen: Preview, rules: RuleSet, path: Path, *, is_refused: bool) -> None:
-    """Write a plan that can be applied.
+def _write(seen: Preview, rules: RuleSet, path: Path, *, against: str, is_refused: bool) -> None:
+    """Write a plan that can be applied; `against` is the hash of the rules in force.
 
     Raises:
         CommandError: an apply would refuse it, or the file cannot be written.
@@ -196,6 +200,7 @@ def _write(seen: Preview, rules: RuleSet, path: Path, *, is_refused: bool) -> No
     made = plan_file(
         rule_files(rules),
         epoch=seen.epoch,
+        against=against,
         made_at=seen.taken_at,
         made_by=whoami(),
         report=msgspec.json.encode(seen),

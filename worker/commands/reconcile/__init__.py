@@ -12,7 +12,7 @@ from dsl.compile import USER
 from dsl.outcome import full_name
 from worker.admin.changes import UnknownChangeError
 from worker.admin.reconciliation import NoChangeError, of_subject, one_by_one, reconciliation
-from worker.commands.options import PATHS, limit_option
+from worker.commands.options import NAMED, NUMBER, PATHS, limit_option
 from worker.commands.reconcile.page import LISTED, about, cells_of, html_of, who, words
 from worker.commands.servers import CommandError, on_servers, with_store, write_file
 from worker.engine.reconciliation import DECISIONS
@@ -48,9 +48,9 @@ class _Asked(NamedTuple):
 
 
 @click.command("reconcile")
-@click.argument("change_id", metavar="[CHANGE]", required=False, type=click.IntRange(min=1))
-@click.option("--user", "-u", metavar="U", help="What changes have decided about one user; needs --tenant.")
-@click.option("--tenant", "-t", metavar="T", help="With --user: the tenant.")
+@click.argument("change_id", metavar="[CHANGE]", required=False, type=NUMBER)
+@click.option("--user", "-u", type=NAMED, metavar="U", help="What changes have decided about one user; needs --tenant.")
+@click.option("--tenant", "-t", type=NAMED, metavar="T", help="With --user: the tenant.")
 @click.option("--scope", default=USER, show_default=True, metavar="S", help="With --user: it names a subject of S.")
 @limit_option
 @click.option("--list", "listed", is_flag=True, help="Print every decision, too.")

@@ -12,7 +12,7 @@ import msgspec
 from dsl.outcome import full_name, subject_name
 from dsl.renames import under_first_names
 from worker.commands.checked_rules import usable_rules
-from worker.commands.options import EXISTING_FILE, PATHS, microseconds, quiet_option, wall_clock
+from worker.commands.options import EXISTING_FILE, NAMED, PATHS, microseconds, quiet_option, wall_clock
 from worker.commands.replay.request import SKEW, ProcessDiedError, Request, new_mark
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.renames import NO_RENAMES
@@ -73,8 +73,8 @@ class OfLedger(TypedDict):
 @click.option("--since", metavar="INSTANT", help="With --from-ledger: events that occurred then or later.")
 @click.option("--until", metavar="INSTANT", help="Only events that occurred earlier; the clock goes up to there.")
 @click.option("--day", metavar="DATE", help="With --from-ledger: the events of a day (UTC), such as 2026-05-01.")
-@click.option("--tenant", "-t", metavar="T", help="With --from-ledger: of one tenant.")
-@click.option("--user", "-u", metavar="U", help="With --from-ledger: of one user; needs --tenant.")
+@click.option("--tenant", "-t", type=NAMED, metavar="T", help="With --from-ledger: of one tenant.")
+@click.option("--user", "-u", type=NAMED, metavar="U", help="With --from-ledger: of one user; needs --tenant.")
 @click.option("--twice", is_flag=True, help="With --from-ledger: fold twice, and compare the digests.")
 @quiet_option
 def command(  # noqa: PLR0913 - its options

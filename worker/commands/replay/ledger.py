@@ -89,7 +89,8 @@ async def _replay(settings: Settings, request: _Request) -> bool:
         screen.fail("folded twice, and the digests differ", "please report this")
     first = found[0]
     if not first.folded:
-        screen.fail("nothing was folded: this part of the ledger has no event that the rules hear")
+        named = "is the name right?" if request.part.tenant is not None else None
+        screen.fail("nothing was folded: this part of the ledger has no event that the rules hear", named)
         return False
     wrong = any(count for why, count in first.disagreed.items() if not why.is_word_of_operator)
     # Other rules are tried out: that they grant something else is what one wants to see.

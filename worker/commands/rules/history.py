@@ -11,7 +11,7 @@ import click
 from dsl.calendar import format_instant
 from worker.admin.rollout import deployed_versions
 from worker.admin.rule_book import history
-from worker.commands.options import json_option
+from worker.commands.options import NAMED, NUMBER, json_option
 from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.pipeline.rules_in_force import read_renames
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @click.command("history")
-@click.argument("name", metavar="[NAME]", required=False)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Epochs at most.")
+@click.argument("name", type=NAMED, metavar="[NAME]", required=False)
+@click.option("--limit", default=20, show_default=True, type=NUMBER, help="Epochs at most.")
 @json_option
 def command(name: str | None, limit: int, *, as_json: bool) -> None:
     """List all rule sets that were ever in force, the latest first: who, when, why, what was new.

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.admin.backfill import change_to_build
 from worker.admin.pending import Terms
-from worker.admin.rollout import apply_rules, in_force
+from worker.admin.rollout import Applied, apply_rules, deployed_versions, in_force
 from worker.admin.rule_book import without
 from worker.app import wall_clock
 from worker.commands.applied import as_json_of, check_message, note, print_applied
 from worker.commands.backfill import print_report, run_backfill
-from worker.commands.options import json_object_option
+from worker.commands.going_on import go_on
+from worker.commands.options import NAMED, json_object_option
 from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, rules_in_force, whoami, with_store
 from worker.engine.rule_set import RulesRefusedError, read_rules
@@ -21,13 +23,14 @@ from worker.pipeline.rules_in_force import read_renames
 from worker.report import screen
 
 if TYPE_CHECKING:
-    from worker.admin.rollout import Applied
+    from worker.engine.rule_set import Deployed
+    from worker.pipeline.rules_in_force import RuleSetRow
     from worker.settings import Settings
     from worker.store import Store
 
 
 @click.command("retire")
-@click.argument("name", metavar="NAME")
+@click.argument("name", type=NAMED, metavar="NAME")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; the message of the change.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be retired, and do nothing.")
 @json_object_option
@@ -37,23 +40,33 @@ def command(name: str, reason: str, *, dry_run: bool, as_json: bool) -> None:
     Take it out of your rule files as well: the next `ach apply` brings back what they have.
     """
     check_message("--reason", reason)
+    if not reason.strip():
+        raise screen.usage("--reason: expected a text, got an empty one: it is the message of the change")
     on_servers(partial(_retire, name=name, reason=reason, dry_run=dry_run, as_json=as_json))
 
 
 async def _retire(settings: Settings, *, name: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    applied: Applied | None = None
+
     async def work(store: Store) -> None:
-        applied = await _applied(store, settings, name=name, reason=reason, dry_run=dry_run)
-        named = (await read_renames(store)).named(name)
-        report = None if dry_run else run_backfill(store, settings)
-        if as_json:
-            screen.say_json(as_json_of(applied, None if report is None else await report))
-            return
-        print_applied(applied, dry_run=dry_run)
-        if report is not None:
-            print_report(await report)
-            screen.out().print(
-                f"take {named} out of your rule files too: the next `ach apply` brings back what they have"
-            )
+        nonlocal applied
+        # The database may go away while it is built: by then it is retired, by our hand.
+        if applied is None:
+            applied = await _applied(store, settings, name=name, reason=reason, dry_run=dry_run)
+            if applied.changed and not as_json:
+                print_applied(applied, dry_run=dry_run)
+        if not applied.changed:
+            await go_on(store, settings, applied, as_json=as_json, dry_run=dry_run)
+        else:
+            report = None if dry_run else await run_backfill(store, settings)
+            if as_json:
+                screen.say_json(as_json_of(applied, report))
+            elif report is not None:
+                print_report(report)
+        if not (as_json or dry_run):
+            named = (await read_renames(store)).named(name)
+            said = f"take {named} out of your rule files too: the next `ach apply` brings back what they have"
+            screen.out().print(said)
 
     await with_store(settings, work)
 
@@ -62,6 +75,8 @@ async def _applied(store: Store, settings: Settings, *, name: str, reason: str, 
     rules, row = await rules_in_force(store, settings), await in_force(store)
     tell_renamed(rules.renames, name)
     name = rules.renames.named(name)
+    if name not in rules.written.achievements and row is not None and await _was_interrupted(store, rules, row, name):
+        return Applied(row.epoch, changed=False, change_id=row.change_id)
     if name not in rules.written.achievements or row is None:
         raise CommandError(f"no achievement {name} is in force", "`ach rules list` has those that are")
     files = without(row.files(), name)
@@ -85,3 +100,12 @@ async def _applied(store: Store, settings: Settings, *, name: str, reason: str, 
         dry_run=dry_run,
         said=note,
     )
+
+
+async def _was_interrupted(store: Store, rules: Deployed, row: RuleSetRow, name: str) -> bool:
+    """Tell whether the rules in force have retired an achievement, and not all subjects are up to date with them."""
+    if await change_to_build(store, row.epoch) is None:
+        return False
+    first = rules.renames.first(name)
+    known = await deployed_versions(store)
+    return any(one.achievement == first and one.retired_at == row.applied_at for one in known)

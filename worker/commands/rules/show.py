@@ -9,7 +9,7 @@ import click
 
 from dsl.calendar import format_instant
 from worker.admin.rollout import deployed_versions
-from worker.commands.options import json_option
+from worker.commands.options import NAMED, json_option
 from worker.commands.renamed import tell_renamed
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.pipeline.rules_in_force import read_renames
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("show")
-@click.argument("name", metavar="NAME")
+@click.argument("name", type=NAMED, metavar="NAME")
 @json_option
 def command(name: str, *, as_json: bool) -> None:
     """Show the text of each version of an achievement, since which epoch, and by whose hand."""
