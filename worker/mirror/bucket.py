@@ -35,7 +35,7 @@ import msgspec
 
 from worker.mirror.folder import PRIVATE, BusyError, DiskError, check_owner, locked, make_room, on_disk, spill, staging
 from worker.mirror.manifest import MANIFEST, Manifest, ManifestError, decoded, encoded, is_ours
-from worker.mirror.stores import StoreError
+from worker.mirror.stores import GoneError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -194,12 +194,19 @@ class BucketMirror:
         """Bring files here; return where they are.
 
         Raises:
+            BusyError: another run has begun meanwhile, and has deleted one.
             StoreError: the store does not give one.
             DiskError: the disk cannot take one.
         """
-        with on_disk(self._scratch):
-            wanted = [(file.path, file.bytes, self._local(file.path)) for file in files]
-            self._objects.fetch([one for one in wanted if not one[2].exists()])
+        wanted = [(file.path, file.bytes, self._local(file.path)) for file in files]
+        try:
+            with on_disk(self._scratch):
+                self._objects.fetch([one for one in wanted if not one[2].exists()])
+        except GoneError:
+            held = self._objects.read(MANIFEST)
+            if held is None or held.tag != self._tag:
+                raise BusyError(_CUT_OFF.format(self)) from None
+            raise
         return [target for _, _, target in wanted]
 
     def drop(self, files: Sequence[File]) -> None:

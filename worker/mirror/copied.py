@@ -6,8 +6,10 @@ A name is used once, so a file that is here already is the right one.
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
+from weakref import finalize
 
 from worker.mirror.bucket import look
 from worker.mirror.layout import SUFFIX
@@ -22,7 +24,8 @@ class Copied:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._room = TemporaryDirectory(prefix="ach-copy-")
+        self._folder = Path(mkdtemp(prefix="ach-copy-"))
+        finalize(self, rmtree, self._folder, ignore_errors=True)
 
     def __str__(self) -> str:
         """Return where the mirror is."""
@@ -44,11 +47,10 @@ class Copied:
             StoreError: the store does not give one.
             OSError: the disk cannot take one.
         """
-        folder = Path(self._room.name)
         named = {file.path: file.bytes for files in manifest.layers.values() for file in files}
-        for path in folder.rglob(f"*{SUFFIX}"):
-            if path.relative_to(folder).as_posix() not in named:
+        for path in self._folder.rglob(f"*{SUFFIX}"):
+            if path.relative_to(self._folder).as_posix() not in named:
                 path.unlink()
-        wanted = [(path, size, folder / path) for path, size in named.items()]
+        wanted = [(path, size, self._folder / path) for path, size in named.items()]
         self._objects.fetch([one for one in wanted if not one[2].exists()])
-        return folder
+        return self._folder

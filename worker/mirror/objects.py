@@ -236,12 +236,12 @@ class Objects:
     def _in_words(self) -> Generator[None]:
         try:
             yield
-        except (AlreadyExistsError, PreconditionError) as error:
-            raise _OtherwiseError(self._shown) from error
-        except FileNotFoundError as error:
+        except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
             if "NoSuchBucket" in str(error):
                 raise _said(self._shown, str(error)) from None
-            raise GoneError(f"{self._shown}: an object is gone") from None
+            if isinstance(error, FileNotFoundError):
+                raise GoneError(f"{self._shown}: an object is gone") from None
+            raise _OtherwiseError(self._shown) from None
         except (BaseError, ValueError) as error:
             raise _said(self._shown, str(error)) from None
 
@@ -257,15 +257,7 @@ def _said(shown: str, text: str) -> StoreError:
         hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a profile: `aws configure export-credentials`"
         return StoreError(f"{shown}: there is no key for it", hint=hint)
     if status is None:
-        if "builder error" in text or "Generic S3 error: Unable" in text:
-            return StoreError(f"{shown}: the settings of its server cannot be used", hint="is AWS_ENDPOINT_URL right?")
-        if "timed out" in text or "TimedOut" in text or "Timeout" in text:
-            return StoreError(f"{shown}: no reply before the timeout", away=True)
-        if "certificate" in text.lower():
-            hint = "AWS_CA_BUNDLE names a file of certificates that are trusted"
-            return StoreError(f"{shown}: the certificate of its server is not trusted", hint=hint)
-        return StoreError(f"{shown}: its server cannot be reached, or ended the connection", away=True,
-                          hint="is AWS_ENDPOINT_URL right?")  # fmt: skip
+        return _unanswered(shown, text)
     name = code[1] if code else ""
     words = {"301": "it is in another region", "401": "access is denied", "403": "access is denied"}
     said = words.get(status[1], "no such bucket" if name == "NoSuchBucket" else f"its server says {status[1]}")
@@ -273,3 +265,15 @@ def _said(shown: str, text: str) -> StoreError:
     fallback = "AccessDenied" if status[1] in _REFUSED else "PermanentRedirect" if status[1] == "301" else ""
     hint = _HINTS.get(name) or _HINTS.get(fallback)
     return StoreError(f"{shown}: {said}{f' ({name})' if name else ''}", away=away, hint=hint)
+
+
+def _unanswered(shown: str, text: str) -> StoreError:
+    if "builder error" in text:
+        return StoreError(f"{shown}: the settings of its server cannot be used", hint="is AWS_ENDPOINT_URL right?")
+    if "TimedOut" in text or "Timeout" in text or "timed out" in text:
+        return StoreError(f"{shown}: no reply before the timeout", away=True)
+    if "certificate" in text.lower():
+        hint = "AWS_CA_BUNDLE names a file of certificates that are trusted, too"
+        return StoreError(f"{shown}: the certificate of its server is not trusted", hint=hint)
+    said = "cannot be reached" if "kind: Connect" in text else "ended the connection, or said what is no answer of S3"
+    return StoreError(f"{shown}: its server {said}", away=True, hint="is AWS_ENDPOINT_URL right?")
