@@ -1,7 +1,7 @@
 """A mirror that kills itself: python -m tests.faults.mirror_victim DATABASE_URL PLACE SEEN.
 
-It dies at the first point that the file SEEN does not name, and names it there. Of a bucket, the environment says how it
-is reached.
+It dies at the first point that the file SEEN does not name, and names it there. How a bucket is reached, the
+environment says.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
-import boto3
+import boto3  # pyright: ignore[reportMissingTypeStubs] - it has none
 from moto.server import ThreadedMotoServer
 
 from worker.mirror.access import Access
@@ -92,7 +92,8 @@ def s3_server() -> Generator[str]:
 
 def bucket_on(endpoint: str) -> Store:
     """Make a bucket."""
-    s3: Any = boto3.client(
+    client: Any = boto3.client  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    s3: Any = client(
         "s3", endpoint_url=endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1"
     )
     store = Store(endpoint, f"books-{uuid4().hex[:12]}", s3)
