@@ -160,7 +160,7 @@ async def test_nothing_stays_on_this_machine(engine: Engine, store: Store, scrat
     assert folder.stat().st_mode & 0o077 == 0
 
 
-async def test_a_folder_of_somebody_else_is_not_written_to(engine: Engine, store: Store, tmp_path: Path) -> None:
+async def test_a_folder_of_another_user_is_not_written_to(engine: Engine, store: Store, tmp_path: Path) -> None:
     scratch_of(store.url).symlink_to(tmp_path)
     with pytest.raises(Exception, match="not a folder of this user alone"):
         await mirror(engine, store.objects())

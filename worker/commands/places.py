@@ -27,7 +27,7 @@ def opened(place: Place) -> Path | Objects:
 
 
 def readable(place: Place, *, waiting: bool = False) -> Path | Copied:
-    """Return what answers are read from; as `opened`. With `waiting`, somebody waits before a page."""
+    """Return what answers are read from; as `opened`. With `waiting`, a person waits for the answer."""
     if isinstance(place, Path):
         return place
     objects = _objects(place, waiting=waiting)

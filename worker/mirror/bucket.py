@@ -78,7 +78,7 @@ class BucketMirror:
         Raises:
             BusyError: another process has it.
             OSError: it cannot be written.
-            DiskError: it is of somebody else.
+            DiskError: it is of another user.
         """
         make_private(self._scratch)
         with locked(self._scratch, self):
@@ -258,10 +258,10 @@ def scratch_of(shown: str) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that nobody else can look into, at a place where others may write.
+    """Make a folder that no other user can look into, where others may write, too.
 
     Raises:
-        DiskError: it is there and of somebody else.
+        DiskError: it is there and of another user.
         OSError: it cannot be made.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
