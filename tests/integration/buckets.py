@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,8 @@ from worker.mirror.place import Bucket
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
+
+    from tests.integration.identities import Pair
 
 KEY: Final = "test-key-3f5a"
 SECRET: Final = "test-secret-91c7e2"
@@ -51,9 +54,9 @@ class Store(NamedTuple):
             "AWS_ENDPOINT_URL": endpoint or self.endpoint,
         }
 
-    def objects(self, endpoint: str | None = None, *, patience: Patience = SHORT) -> Objects:
+    def objects(self, endpoint: str | None = None, *, patience: Patience = SHORT, authorities: bytes = b"") -> Objects:
         """The objects of the mirror, by our client."""
-        access = Access(KEY, SECRET, "", "eu-central-1", endpoint or self.endpoint, allow_http=True)
+        access = Access(KEY, SECRET, "", "eu-central-1", endpoint or self.endpoint, True, authorities)
         return Objects(Bucket(self.bucket, "some/mirror"), access, patience)
 
     def keys(self) -> set[str]:
@@ -126,8 +129,11 @@ BROKEN: Final = Answer(-2)
 
 
 @contextmanager
-def meddling(store: Store, meddle: Callable[[Asked], Answer | None]) -> Generator[str]:
-    """Run a proxy before the server. What `meddle` answers None to goes on, with the headers that it has left."""
+def meddling(store: Store, meddle: Callable[[Asked], Answer | None], pair: Pair | None = None) -> Generator[str]:
+    """Run a proxy before the server. What `meddle` answers None to goes on, with the headers that it has left.
+
+    With a certificate and its key it speaks TLS.
+    """
     ended = Event()
     host = store.endpoint.removeprefix("http://")
 
@@ -170,10 +176,15 @@ def meddling(store: Store, meddle: Callable[[Asked], Answer | None]) -> Generato
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if pair is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*pair)
+        # The handshake is made by the thread of the connection.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https' if pair else 'http'}://127.0.0.1:{server.server_address[1]}"
     finally:
         ended.set()
         server.shutdown()

@@ -12,6 +12,7 @@ import pytest
 from anyio import from_thread
 
 from tests.integration.buckets import BROKEN, LOST, SECRET, SILENT, Answer, Asked, error, meddling
+from tests.integration.identities import Authority
 from tests.integration.mirrors import Read, assert_same, every_file, mirror, repr_of
 from tests.integration.pipelines import sent
 from tests.integration.test_mirror import RULES, event, on_day
@@ -26,7 +27,7 @@ from worker.mirror.duck import Bounds
 from worker.mirror.folder import BusyError
 from worker.mirror.layout import LAYERS
 from worker.mirror.manifest import MANIFEST, ManifestError, decoded
-from worker.mirror.objects import Patience
+from worker.mirror.objects import PART_BYTES, Patience
 from worker.mirror.stores import StoreError
 from worker.store import open_store
 
@@ -291,6 +292,23 @@ async def test_a_store_that_fails_is_named_in_one_line(
     assert_whole(store)
     assert "gone" not in Read(store.download(tmp_path / "here")).texts()
     await assert_same(engine, tmp_path / "here")
+
+
+def test_the_certificate_of_a_server_is_looked_at(store: Store, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    with meddling(store, lambda _: None, authority.issue("s3", "127.0.0.1")) as endpoint:
+        with pytest.raises(StoreError, match="the certificate of its server is not trusted"):
+            store.objects(endpoint).sizes()
+        assert store.objects(endpoint, authorities=authority.ca.read_bytes()).sizes() == {}
+
+
+def test_a_large_file_comes_in_parts_and_is_whole(store: Store, tmp_path: Path) -> None:
+    body = bytes(range(256)) * (9 << 12)
+    (tmp_path / "large").write_bytes(body)
+    objects = store.objects(patience=Patience())
+    assert objects.put("event/large", tmp_path / "large") == len(body) > PART_BYTES
+    objects.fetch([("event/large", len(body), tmp_path / "back")])
+    assert (tmp_path / "back").read_bytes() == store.body("event/large") == body
 
 
 async def test_an_object_that_comes_short_is_no_object(engine: Engine, store: Store) -> None:

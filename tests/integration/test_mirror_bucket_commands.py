@@ -130,3 +130,13 @@ async def test_what_is_written_wrongly_is_an_error_of_use(
     assert said in ended.err
     assert SECRET not in ended.err
     assert KEY not in ended.err
+
+
+async def test_an_archive_writes_files_that_are_as_private_as_the_books(
+    engine: Engine, shell: Shell, tmp_path: Path
+) -> None:
+    await sent(engine, event(1))
+    said = await shell.ach("archive", "--older-than", "1d", "--to", f"file://{tmp_path}/mirror", "--json")
+    assert json.loads(said.out)["events"] == 0
+    assert (tmp_path / "mirror" / MANIFEST).is_file()
+    assert not [path for path in (tmp_path / "mirror").rglob("*") if path.stat().st_mode & 0o077]
