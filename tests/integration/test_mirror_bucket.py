@@ -322,7 +322,15 @@ async def test_an_object_that_comes_short_is_no_object(engine: Engine, store: St
             pytest.raises(StoreError),
         ):
             await mirror(engine, store.objects(endpoint))
-    assert manifest_in(store).run == 1
+    manifest = manifest_in(store)
+    assert manifest.run == 1
+    (file,) = manifest.files("event")
+    short = store.body(file.path)[:-1]
+    store.s3.put_object(Bucket=store.bucket, Key=f"some/mirror/{file.path}", Body=short)
+    with pytest.raises(StoreError, match=f"{file.bytes - 1} of {file.bytes} bytes of {file.path}"):
+        Copied(store.objects()).bring(manifest)
+    with pytest.raises(ManifestError, match="is not what a run wrote"):
+        await mirror(engine, store.objects())
 
 
 async def test_an_answer_that_is_lost_is_no_second_run(engine: Engine, store: Store, tmp_path: Path) -> None:
