@@ -44,6 +44,9 @@ def _objects(bucket: Bucket, *, waiting: bool = False) -> Objects:
             raise
         screen.fail("s3:// needs obstore, which is not installed", install("s3"))
         sys.exit(1)
+    for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
+        # The library looks there, too, and takes an empty text for a value.
+        del os.environ[name]
     try:
         return Objects(bucket, access_of(os.environ), PAGE if waiting else Patience())
     except AccessError as error:

@@ -5,6 +5,7 @@ A key in a URL ends up in histories and lists of processes, so it is in variable
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 """Variables that have another form, NAME_FILE."""
+_HEADER: Final = re.compile(r"[!-~]*")
+_ENDPOINT: Final = re.compile(r"https?://(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?[A-Za-z0-9._~/-]*")
+"""The library ends the process with a panic where it cannot read one."""
+_REGION: Final = re.compile(r"[A-Za-z0-9-]{0,64}")
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -52,10 +57,19 @@ def access_of(environment: Mapping[str, str]) -> Access:
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or ""
     allow_http = bool(endpoint) and _without_tls(endpoint, environment)
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or ""
+    if _REGION.fullmatch(region) is None:
+        raise AccessError("AWS_REGION: expected a region such as eu-central-1")
     return Access(key, secret, token, region, endpoint.rstrip("/"), allow_http, _authorities(environment))
 
 
 def _secret(environment: Mapping[str, str], name: str) -> str:
+    value = _text(environment, name)
+    if _HEADER.fullmatch(value) is None:
+        raise AccessError(f"{name}: it has a character that no key has")
+    return value
+
+
+def _text(environment: Mapping[str, str], name: str) -> str:
     path = environment.get(f"{name}_FILE", "")
     if not path:
         return environment.get(name, "").strip()
@@ -73,17 +87,17 @@ def _without_tls(endpoint: str, environment: Mapping[str, str]) -> bool:
     Raises:
         AccessError: it is none, or may not.
     """
+    if "@" in endpoint or "?" in endpoint or "#" in endpoint:
+        raise AccessError(
+            "AWS_ENDPOINT_URL: expected a URL without a key or parameters, such as https://s3.example.com"
+        )
     try:
         parts = urlsplit(endpoint)
-        fits = parts.scheme in {"http", "https"} and parts.port != 0 and endpoint.isprintable() and " " not in endpoint
+        fits = _ENDPOINT.fullmatch(endpoint) is not None and parts.port != 0
     except ValueError:
         parts, fits = None, False
     if parts is None or not fits or not parts.hostname:
         raise AccessError("AWS_ENDPOINT_URL: expected a URL such as https://s3.example.com")
-    if "@" in endpoint or parts.query or parts.fragment:
-        raise AccessError(
-            "AWS_ENDPOINT_URL: expected a URL without a key or parameters, such as https://s3.example.com"
-        )
     if parts.scheme == "https":
         return False
     if _is_here(parts.hostname) or environment.get("AWS_ALLOW_HTTP", "").lower() in _YES:

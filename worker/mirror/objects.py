@@ -244,6 +244,11 @@ class Objects:
             raise _OtherwiseError(self._shown) from None
         except (BaseError, ValueError) as error:
             raise _said(self._shown, str(error)) from None
+        except BaseException as error:
+            # The library panics where it cannot read the address of a server; that is no kind of `Exception`.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise _unanswered(self._shown, "builder error") from None
 
 
 class _OtherwiseError(Exception):

@@ -120,6 +120,12 @@ def test_without_tls_only_to_this_machine_or_when_it_is_said(variables: dict[str
         ({"AWS_ENDPOINT_URL": "https://minio/?token=hunter2"}, "without a key"),
         ({"AWS_SECRET_ACCESS_KEY": "hunter2", "AWS_SECRET_ACCESS_KEY_FILE": "/x"}, "both set"),
         ({"AWS_SECRET_ACCESS_KEY_FILE": "/nowhere"}, "AWS_SECRET_ACCESS_KEY_FILE: there is no file"),
+        ({"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "hunter2\nx"}, "no key has"),
+        ({"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "hunter2\u202e"}, "no key has"),
+        ({"AWS_REGION": "eu-central-1/hunter2"}, "AWS_REGION: expected"),
+        ({"AWS_ENDPOINT_URL": "https://exa mple"}, "expected a URL"),
+        ({"AWS_ENDPOINT_URL": "https://%zz"}, "expected a URL"),
+        ({"AWS_ENDPOINT_URL": "https://[::1"}, "expected a URL"),
         ({"AWS_CA_BUNDLE": "/nowhere"}, "AWS_CA_BUNDLE: there is no file"),
     ],
 )
