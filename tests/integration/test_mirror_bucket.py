@@ -19,6 +19,7 @@ from tests.integration.test_mirror import RULES, event, on_day
 from worker.admin.erasure import erase_user
 from worker.analysis.answers import Asked as Question
 from worker.analysis.answers import ask
+from worker.analysis.kept import NOTHING, Keeper
 from worker.analysis.questions import QUESTIONS
 from worker.app import wall_clock
 from worker.mirror.bucket import BucketMirror, scratch_of
@@ -422,6 +423,14 @@ async def test_it_may_move_to_a_folder_and_back(engine: Engine, store: Store, tm
     await mirror(engine, store.objects())
     assert_whole(store)
     await assert_same(engine, store.download(tmp_path / "here"))
+
+
+async def test_the_console_says_why_a_bucket_gives_no_answer(store: Store) -> None:
+    """To a person of some tenants it does not say where the mirror lies."""
+    with meddling(store, lambda _: error(403, "AccessDenied")) as endpoint:
+        keeper = Keeper(Copied(store.objects(endpoint)))
+        assert "access is denied" in (await keeper.of(None)).trouble
+        assert (await keeper.of(frozenset({"acme"}))).trouble == NOTHING
 
 
 async def test_answers_are_those_of_a_folder(
