@@ -127,6 +127,16 @@ async def test_an_erased_user_is_in_no_object(engine: Engine, store: Store, tmp_
     assert_whole(store)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+async def test_a_bucket_that_keeps_versions_is_known(engine: Engine, store: Store, *, kept: bool) -> None:
+    """A run that erases says so: old versions hold what was erased."""
+    if kept:
+        store.s3.put_bucket_versioning(Bucket=store.bucket, VersioningConfiguration={"Status": "Enabled"})
+    objects = store.objects()
+    await mirror(engine, objects)
+    assert objects.versioned is kept
+
+
 async def test_a_run_that_ends_at_any_point_loses_nothing(
     engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
