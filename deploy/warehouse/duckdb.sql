@@ -1,4 +1,5 @@
 -- DuckDB: views over the files; run it beside the folder `mirror`. Metabase and others take such a database.
+-- For a bucket, write s3://BUCKET/PREFIX/ for mirror/, behind LOAD httpfs and CREATE SECRET (TYPE s3, ...).
 
 -- Every event of the ledger, once.
 CREATE OR REPLACE VIEW event AS

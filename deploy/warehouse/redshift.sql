@@ -1,5 +1,5 @@
 -- Redshift: in a schema of your own; instants are in UTC. A payload of more than 65,535 bytes does not fit.
--- Get the files there with: aws s3 sync --delete --exclude '.*' mirror s3://BUCKET/mirror
+-- Get the files there with: ach mirror --to s3://BUCKET/mirror
 
 -- Every event of the ledger, once.
 CREATE TABLE IF NOT EXISTS event (

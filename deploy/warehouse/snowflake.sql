@@ -1,6 +1,6 @@
 -- Snowflake: in a schema of your own, with a stage ach_mirror over the bucket that holds the files:
 --   CREATE STAGE ach_mirror URL = 's3://BUCKET/mirror/' STORAGE_INTEGRATION = ...;
--- Get the files there with: aws s3 sync --delete --exclude '.*' mirror s3://BUCKET/mirror
+-- Get the files there with: ach mirror --to s3://BUCKET/mirror
 
 -- Every event of the ledger, once.
 CREATE TABLE IF NOT EXISTS event (

@@ -22,6 +22,10 @@ SELECT
         SELECT oid FROM pg_database WHERE datname = current_database())::text AS database,
     clock_timestamp() AS now;
 
+-- name: mirror_alone
+-- Whether this is the only run for a place that has no lock of its own; the end of the transaction gives it up.
+SELECT pg_try_advisory_xact_lock(:mutex::bigint);
+
 -- part: mirror_window
 -- By the age of the row's transaction; a whole copy takes what is so old that its age has turned negative, too. In later
 -- runs nearly all rows are too old, and are left out by the first comparison.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from tests.integration.mirrors import Read, assert_same, mirror
+from tests.integration.buckets import bucket_on, s3_server
+from tests.integration.mirrors import Read, assert_same, every_file, mirror
 from tests.integration.pipelines import sent
 from worker.admin.erasure import erase_user
 from worker.app import wall_clock
@@ -85,17 +86,51 @@ async def test_a_killed_run_loses_nothing(engine: Engine, tmp_path: Path) -> Non
     await erase(engine, "gone")
     seen = tmp_path / "seen"
     seen.touch()
+    await until_none_is_killed(engine, os.fspath(folder), seen)
+    assert "gone" not in Read(folder).texts()
+    await assert_same(engine, folder)
+    assert (await mirror(engine, folder)).rows["event"] == 0
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+async def test_a_killed_run_into_a_bucket_loses_nothing(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what it has left on this machine is gone with the next run."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("worker.mirror.bucket.gettempdir", lambda: str(scratch))
+    with s3_server() as endpoint:
+        store = bucket_on(endpoint)
+        await sent(engine, *(event(n, user="gone") for n in range(900, 904)))
+        await mirror(engine, store.objects())
+        await erase(engine, "gone")
+        seen = tmp_path / "seen"
+        seen.touch()
+        environment = {**store.environment(), "TMPDIR": os.fspath(scratch)}
+        await until_none_is_killed(engine, store.url, seen, environment)
+        assert (await mirror(engine, store.objects())).rows["event"] == 0
+        folder = store.download(tmp_path / "here")
+    assert "gone" not in Read(folder).texts()
+    await assert_same(engine, folder)
+    named = {file.path for file in every_file(Read(folder).manifest)}
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")} == named
+    assert not [*scratch.rglob("*.parquet")]
+
+
+async def until_none_is_killed(
+    engine: Engine, place: str, seen: Path, environment: dict[str, str] | None = None
+) -> None:
+    """Run victims, with new events before each, until one has passed all points."""
     for n in count():
         await sent(engine, event(2 * n), event(2 * n + 1, user=f"u{n}"))
         victim = (sys.executable, "-m", "tests.faults.mirror_victim", engine.settings.database_url)
-        ended = await anyio.run_process([*victim, os.fspath(folder), os.fspath(seen)], check=False)
+        ended = await anyio.run_process([*victim, place, os.fspath(seen)], check=False, env=environment)
         if not ended.returncode:
             break
         assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert {"event rewritten", "event placed", "manifest written"} <= {*seen.read_text("utf-8").splitlines()}
-    assert "gone" not in Read(folder).texts()
-    await assert_same(engine, folder)
-    assert (await mirror(engine, folder)).rows["event"] == 0
 
 
 async def test_a_disk_that_is_full_leaves_the_mirror_as_it_was(

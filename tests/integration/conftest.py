@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.databases import fresh_database
+from tests.integration.buckets import Store, bucket_on, s3_server
 from tests.integration.console_world import fill
 from tests.integration.engine import Engine, own_streams
 from tests.integration.ingesting import connected, ingesting
@@ -16,7 +17,7 @@ from worker.settings import Settings
 from worker.store import Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
     import httpx
 
@@ -75,3 +76,16 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Session, "run", noting)
     return carried
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Generator[str]:
+    """A server that speaks S3, which all tests of a process share."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def store(s3_endpoint: str) -> Store:
+    """A bucket of the test's own."""
+    return bucket_on(s3_endpoint)

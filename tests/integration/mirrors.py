@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tests.integration.engine import Engine
     from worker.mirror.duck import Duck
+    from worker.mirror.objects import Objects
 
 EVENTS = """
 SELECT tenant_id, user_id, event_type, occurred_at, utc_offset, received_at, published_at, region, source, event_id,
@@ -56,11 +57,11 @@ def nothing(_: str) -> None:
 
 
 async def mirror(
-    engine: Engine, folder: Path, *, tenant: str | None = None, reached: Callable[[str], None] = nothing
+    engine: Engine, place: Path | Objects, *, tenant: str | None = None, reached: Callable[[str], None] = nothing
 ) -> Ran:
     """Run a mirror once."""
     async with open_store(engine.settings.database_url, connections=2) as store:
-        wanted = Wanted(folder, tenant, Bounds("256MB", 1))
+        wanted = Wanted(place, tenant, Bounds("256MB", 1))
         return await mirror_once(store, engine.settings, wanted, reached=reached)
 
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import sql
 from dsl.diagnostics import nearest
 from worker.analysis.questions import Kind
+from worker.mirror.copied import Copied
 from worker.mirror.duck import Bounds, DuckError, open_duck
 from worker.mirror.manifest import ManifestError, read_manifest
 from worker.mirror.reading import make_views
+from worker.mirror.stores import GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -80,9 +82,9 @@ class Answers(NamedTuple):
 
 
 def ask(
-    folder: Path, questions: Sequence[Question], asked: Asked, bounds: Bounds, *, seconds: int | None = None
+    mirror: Path | Copied, questions: Sequence[Question], asked: Asked, bounds: Bounds, *, seconds: int | None = None
 ) -> Answers:
-    """Answer questions by a mirror. Blocks; `seconds` bounds each of them.
+    """Answer questions by a mirror, in a folder or copied from a bucket. Blocks; `seconds` bounds each of them.
 
     A run of the mirror deletes files that it has merged: where it does in the meantime, all is asked again.
 
@@ -91,49 +93,53 @@ def ask(
         DuckError: a file cannot be read, or the bounds are too narrow.
         SlowError: one took too long.
         UnknownNameError: no such achievement was ever deployed, or no user has such a trait.
-        OSError: the folder cannot be read.
+        StoreError: the store of the bucket does not give it.
+        OSError: the folder cannot be read, or the disk cannot take the copy.
     """
     for attempt in range(_TRIES):
-        manifest = manifest_of(folder, asked.tenants)
+        manifest = manifest_of(mirror, asked.tenants)
         try:
-            with _opened(folder, manifest, asked, bounds) as duck:
+            with _opened(mirror, manifest, asked, bounds) as duck:
                 _check(duck, "achievement", asked.achievement, "rule_version")
                 _check(duck, "trait", asked.trait, "trait_span")
                 answers = [_answer(duck, question, seconds) for question in questions]
-        except DuckError:
-            if attempt + 1 < _TRIES and manifest_of(folder, asked.tenants).run != manifest.run:
+        except (DuckError, GoneError):
+            if attempt + 1 < _TRIES and manifest_of(mirror, asked.tenants).run != manifest.run:
                 continue
             raise
         return Answers(Age(manifest.run, manifest.at), asked, answers)
-    raise AssertionError(folder)
+    raise AssertionError(mirror)
 
 
-def manifest_of(folder: Path, tenants: Sequence[str] | None) -> Manifest:
+def manifest_of(mirror: Path | Copied, tenants: Sequence[str] | None) -> Manifest:
     """Return the manifest of a mirror that can answer about tenants, or about all.
 
     Raises:
         ManifestError: there is none; the message says what to do.
+        StoreError: the store of the bucket does not say.
         OSError: it cannot be read.
     """
     try:
-        manifest = read_manifest(folder)
+        manifest = mirror.look() if isinstance(mirror, Copied) else read_manifest(mirror)
     except NotADirectoryError:
         manifest = None
     except ManifestError as error:
-        raise ManifestError(str(error).replace("name an empty folder", "it is no mirror")) from None
+        said = str(error).replace("name an empty folder", "it is no mirror")
+        raise ManifestError(said.replace("name an empty prefix", "it is no mirror")) from None
     if manifest is None:
-        raise ManifestError(f"{folder} is no mirror: run `ach mirror --to {folder}` first")
+        raise ManifestError(f"{mirror} is no mirror: run `ach mirror --to {mirror}` first")
     if not manifest.run:
-        raise ManifestError(f"{folder} is a mirror without a finished run: run `ach mirror --to {folder}` again")
+        raise ManifestError(f"{mirror} is a mirror without a finished run: run `ach mirror --to {mirror}` again")
     if tenants is not None and manifest.tenant is not None and manifest.tenant not in tenants:
         raise ManifestError(
-            f"{folder} is a mirror of tenant {manifest.tenant!r} alone: name that one, or another folder"
+            f"{mirror} is a mirror of tenant {manifest.tenant!r} alone: name that one, or another folder"
         )
     return manifest
 
 
 @contextmanager
-def _opened(folder: Path, manifest: Manifest, asked: Asked, bounds: Bounds) -> Generator[Duck]:
+def _opened(mirror: Path | Copied, manifest: Manifest, asked: Asked, bounds: Bounds) -> Generator[Duck]:
+    folder = mirror.bring(manifest) if isinstance(mirror, Copied) else mirror
     # Elsewhere than in the mirror: who reads it need not be able to write there.
     with TemporaryDirectory(prefix="ach-analyze-") as spill, open_duck(bounds, Path(spill)) as duck:
         make_views(duck, folder, manifest, tenants=asked.tenants)

@@ -14,9 +14,12 @@ from worker.analysis.page import Part, parts
 from worker.analysis.questions import BY_NAME
 from worker.mirror.duck import Bounds, DuckError
 from worker.mirror.manifest import ManifestError
+from worker.mirror.stores import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from worker.mirror.copied import Copied
 
 SHOWN: Final = tuple(BY_NAME[name] for name in ("funnel", "retention", "rarity"))
 BOUNDS: Final = Bounds("256MB", 1)
@@ -42,8 +45,8 @@ class Cohorts(NamedTuple):
 class Keeper:
     """Answers of one mirror, by the tenants that a person may see."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, mirror: Path | Copied) -> None:
+        self._mirror = mirror
         self._known: OrderedDict[tuple[str, ...] | None, Cohorts] = OrderedDict()
         self._lock = anyio.Lock()
 
@@ -54,12 +57,12 @@ class Keeper:
             return _nothing(BUSY)
         async with self._lock:
             try:
-                run = (await to_thread.run_sync(manifest_of, self._folder, key)).run
+                run = (await to_thread.run_sync(manifest_of, self._mirror, key)).run
                 found = self._known.get(key)
                 if found is None or found.run != run:
                     found = await to_thread.run_sync(self._made, key)
-            except (ManifestError, DuckError, SlowError, OSError) as error:
-                # What is said of a folder may name other tenants, and where it lies.
+            except (ManifestError, DuckError, SlowError, StoreError, OSError) as error:
+                # What is said of a mirror may name other tenants, and where it lies.
                 return _nothing(NOTHING if key is not None else str(error))
             self._known[key] = found
             self._known.move_to_end(key)
@@ -68,7 +71,7 @@ class Keeper:
             return found
 
     def _made(self, tenants: tuple[str, ...] | None) -> Cohorts:
-        answers = ask(self._folder, SHOWN, Asked(tenants), BOUNDS, seconds=SECONDS)
+        answers = ask(self._mirror, SHOWN, Asked(tenants), BOUNDS, seconds=SECONDS)
         made = datetime.fromisoformat(answers.age.at) - _EPOCH
         return Cohorts(answers.age.run, made // timedelta(microseconds=1), parts(answers), "")
 

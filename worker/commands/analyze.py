@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from dsl.diagnostics import nearest
-from worker.commands.options import NAMED, memory_of, seconds_of
+from worker.commands.options import NAMED, PLACE, memory_of, seconds_of
+from worker.commands.places import readable
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.distribution import install
 from worker.report import screen
@@ -24,6 +25,7 @@ try:
     from worker.mirror.duck import Bounds, DuckError
     from worker.mirror.folder import DiskError
     from worker.mirror.manifest import ManifestError
+    from worker.mirror.stores import StoreError
 except ModuleNotFoundError as missing:
     if missing.name is None or missing.name.partition(".")[0] not in {"duckdb", "jinja2", "markupsafe"}:
         raise
@@ -33,6 +35,8 @@ except ModuleNotFoundError as missing:
 if TYPE_CHECKING:
     from worker.analysis.answers import Answer, Answers
     from worker.analysis.questions import Question
+    from worker.mirror.copied import Copied
+    from worker.mirror.place import Place
     from worker.settings import Settings
     from worker.store import Store
 
@@ -50,7 +54,7 @@ class _How(NamedTuple):
 
 @click.command("analyze")
 @click.argument("name", required=False)
-@click.option("--from", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The mirror to ask.")
+@click.option("--from", "place", type=PLACE, metavar="PLACE", help="The mirror: a folder, or s3://BUCKET/PREFIX.")
 @click.option("--tenant", "-t", type=NAMED, metavar="TENANT", help="Of one tenant alone.")
 @click.option("--achievement", type=NAMED, metavar="NAME", help="Of one achievement alone.")
 @click.option("--by", "trait", metavar="TRAIT", help="segments, retention: by this trait.")
@@ -67,7 +71,7 @@ class _How(NamedTuple):
 def command(  # noqa: PLR0913 - its options
     *,
     name: str | None,
-    folder: Path | None,
+    place: Place | None,
     tenant: str | None,
     achievement: str | None,
     trait: str | None,
@@ -103,27 +107,29 @@ def command(  # noqa: PLR0913 - its options
         trait,
     )
     how = _How(as_json, html)
-    if folder is None:
+    if place is None:
         on_servers(partial(_from_database, questions=questions, asked=asked, bounds=bounds, how=how))
         return
     try:
-        _print(_from_mirror(folder, questions, asked, bounds), how)
+        _print(_from_mirror(readable(place), questions, asked, bounds), how)
     except CommandError as error:
         screen.fail(str(error), error.hint)
         sys.exit(1)
 
 
-def _from_mirror(folder: Path, questions: list[Question], asked: Asked, bounds: Bounds) -> Answers:
+def _from_mirror(mirror: Path | Copied, questions: list[Question], asked: Asked, bounds: Bounds) -> Answers:
     try:
-        return ask(folder, questions, asked, bounds)
+        return ask(mirror, questions, asked, bounds)
     except UnknownNameError as error:
         raise screen.usage(str(error)) from error
     except ManifestError as error:
         raise CommandError(str(error)) from error
+    except StoreError as error:
+        raise CommandError(str(error), error.hint) from error
     except OSError as error:
-        raise CommandError(f"{folder}: {error.strerror or error}") from error
+        raise CommandError(f"{mirror}: {error.strerror or error}") from error
     except (DuckError, SlowError) as error:
-        raise CommandError(f"{folder}: {error}", _hint(error)) from error
+        raise CommandError(f"{mirror}: {error}", _hint(error)) from error
 
 
 async def _from_database(

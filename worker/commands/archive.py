@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
 from dsl.calendar import format_instant
 from worker.admin.archive import Archived, Asked, CannotArchiveError, archive
-from worker.commands.options import json_object_option, wall_clock
+from worker.commands.options import TARGET, json_object_option, wall_clock
+from worker.commands.places import opened
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.distribution import release
 from worker.report import screen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.mirror.objects import Objects
+    from worker.mirror.place import Place
     from worker.settings import Settings
     from worker.store import Store
 
@@ -50,20 +54,23 @@ class _AtHand(NamedTuple):
 @click.option("--older-than", metavar="SPAN", help="Archive what was received longer ago: 400d, 13mo, 2y.")
 @click.option(
     "--to",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="First bring the mirror in DIR up to date: all events as Parquet files (docs/mirror.md).",
+    "place",
+    type=TARGET,
+    metavar="PLACE",
+    help="First bring the mirror in a folder or in s3://BUCKET/PREFIX up to date: all events as Parquet files "
+    "(docs/mirror.md).",
 )
 @json_object_option
-def command(*, older_than: str | None, folder: Path | None, as_json: bool) -> None:
+def command(*, older_than: str | None, place: Place | None, as_json: bool) -> None:
     """Pack old events into a tenth of the room; nothing is forgotten. Without SPAN, say what is packed."""
     if older_than is None:
-        if folder is not None:
+        if place is not None:
             raise click.UsageError("--to goes with --older-than; `ach mirror --to DIR` writes Parquet files alone")
         on_servers(partial(_show, as_json=as_json))
         return
-    on_servers(partial(_run, span=span_of(older_than), folder=folder, as_json=as_json))
+    span = span_of(older_than)
+    mirror = None if place is None else opened(place)
+    on_servers(partial(_run, span=span, mirror=mirror, as_json=as_json))
 
 
 def span_of(text: str) -> int:
@@ -83,9 +90,9 @@ def span_of(text: str) -> int:
     return days * _DAY
 
 
-async def _run(settings: Settings, *, span: int, folder: Path | None, as_json: bool) -> None:
-    if folder is not None:
-        await _mirror(settings, folder)
+async def _run(settings: Settings, *, span: int, mirror: Path | Objects | None, as_json: bool) -> None:
+    if mirror is not None:
+        await _mirror(settings, mirror, quiet=as_json)
     now = wall_clock()
     asked, done = Asked(now - span, now, release()), Archived()
 
@@ -106,11 +113,11 @@ async def _run(settings: Settings, *, span: int, folder: Path | None, as_json: b
         out.print("their room in the ledger is free for new events; `VACUUM event` makes that so at once")
 
 
-async def _mirror(settings: Settings, folder: Path) -> None:
+async def _mirror(settings: Settings, place: Path | Objects, *, quiet: bool) -> None:
     """Bring a mirror up to date; imported here, since it needs DuckDB."""
     from worker.commands.mirror_run import keep_mirror  # noqa: PLC0415
 
-    await keep_mirror(settings, folder)
+    await keep_mirror(settings, place, quiet=quiet)
 
 
 async def _show(settings: Settings, *, as_json: bool) -> None:

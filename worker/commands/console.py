@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from worker.commands.options import PLACE
+from worker.commands.places import readable
 from worker.commands.servers import CommandError, on_servers
 from worker.distribution import install
 from worker.probes.http import ListenError
@@ -29,6 +31,8 @@ except ModuleNotFoundError as missing:
 if TYPE_CHECKING:
     from worker.analysis.kept import Keeper
     from worker.console.access import Access
+    from worker.mirror.copied import Copied
+    from worker.mirror.place import Place
     from worker.settings import Settings
 
 VARIABLE: Final = "ACH_CONSOLE_TOKEN"
@@ -50,7 +54,7 @@ class Asked(NamedTuple):
     proxies: tuple[str, ...]
     names: tuple[str, ...]
     https: bool
-    mirror: Path | None
+    mirror: Path | Copied | None
 
 
 @click.command("console")
@@ -70,9 +74,9 @@ class Asked(NamedTuple):
 @click.option("--https", is_flag=True, help="Browsers reach it by HTTPS: cookies are for that alone.")
 @click.option(
     "--mirror",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="A mirror (`ach mirror --to DIR`): the page Cohorts shows its figures.",
+    metavar="PLACE",
+    type=PLACE,
+    help="A mirror (`ach mirror --to PLACE`): the page Cohorts shows its figures.",
 )
 @click.option("--new-token", metavar="PERSON", help="Print a fresh token and its entry for --persons, and end.")
 def command(  # noqa: PLR0913 - its options
@@ -84,7 +88,7 @@ def command(  # noqa: PLR0913 - its options
     proxies: tuple[str, ...],
     names: tuple[str, ...],
     https: bool,
-    mirror: Path | None,
+    mirror: Place | None,
     new_token: str | None,
 ) -> None:
     """Serve pages about what the engine does: now, rules, users, dead letters, changes.
@@ -94,7 +98,8 @@ def command(  # noqa: PLR0913 - its options
     if new_token is not None:
         _print_token(new_token)
         return
-    asked = Asked(host, port, persons, header, proxies, names, https, mirror)
+    books = None if mirror is None else readable(mirror, waiting=True)
+    asked = Asked(host, port, persons, header, proxies, names, https, books)
     on_servers(partial(_serve, asked=asked), as_service=True)
 
 
@@ -148,7 +153,7 @@ def _access(asked: Asked) -> tuple[Access, str | None]:
     return access_of_token(fresh), fresh
 
 
-def _cohorts(mirror: Path) -> Keeper:
+def _cohorts(mirror: Path | Copied) -> Keeper:
     """Return what answers from a mirror.
 
     Raises:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import click
 
-from worker.commands.mirror_run import PROGRESS_DAILY, Bounds, Dialect, Wanted, print_ran, run_once, statements
-from worker.commands.options import NAMED, memory_of, seconds_of
+from worker.commands.mirror_run import (
+    PROGRESS_DAILY,
+    AwayError,
+    Bounds,
+    Dialect,
+    Wanted,
+    make_private,
+    print_ran,
+    run_once,
+    statements,
+)
+from worker.commands.options import NAMED, TARGET, memory_of, seconds_of
+from worker.commands.places import opened
 from worker.commands.servers import on_servers
 from worker.process.priority import step_back
 from worker.process.signals import stop_on_signals
@@ -22,6 +31,7 @@ from worker.store import UnavailableError, UnusableError
 
 if TYPE_CHECKING:
     from worker.mirror.once import Ran
+    from worker.mirror.place import Place
     from worker.settings import Settings
 
 NICE: Final = 15
@@ -31,7 +41,7 @@ SHARE: Final = 3
 
 
 @click.group("mirror", invoke_without_command=True)
-@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where to.")
+@click.option("--to", "place", type=TARGET, metavar="PLACE", help="Where to: a folder, or s3://BUCKET/PREFIX.")
 @click.option("--every", metavar="SPAN", help="Go on, with a run each SPAN, such as 1m; else there is one.")
 @click.option(
     "--share",
@@ -49,7 +59,7 @@ SHARE: Final = 3
 def command(  # noqa: PLR0913 - its options
     context: click.Context,
     *,
-    folder: Path | None,
+    place: Place | None,
     every: str | None,
     share: int,
     tenant: str | None,
@@ -60,12 +70,12 @@ def command(  # noqa: PLR0913 - its options
     """Keep a copy of the books as Parquet files, for warehouses and for `ach analyze` (docs/mirror.md)."""
     if context.invoked_subcommand is not None:
         return
-    if folder is None:
-        raise click.UsageError("where to? name a folder: --to DIR")
+    if place is None:
+        raise click.UsageError("where to? name a folder or a bucket: --to DIR, --to s3://BUCKET/PREFIX")
     seconds = None if every is None else seconds_of("--every", every)
-    wanted = Wanted(folder, tenant, Bounds(memory_of(memory), threads))
-    # What it writes is as private as the books, and workers come first: PostgreSQL sends no faster than is read here.
-    os.umask(0o077)
+    wanted = Wanted(opened(place), tenant, Bounds(memory_of(memory), threads))
+    make_private()
+    # Workers come first: PostgreSQL sends no faster than is read here.
     step_back(NICE)
     on_servers(partial(_mirror, wanted=wanted, seconds=seconds, share=share, as_json=as_json))
 
@@ -95,6 +105,10 @@ async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None, share
                     raise
                 server = shown(settings.database_url)
                 screen.fail(f"PostgreSQL at {server}: {error}", "the next run tries again; the mirror is as it was")
+            except AwayError as error:
+                if seconds is None:
+                    raise
+                screen.fail(str(error), "the next run tries again")
             if seconds is None:
                 return
             if not as_json and not later and wait > seconds:

@@ -10,6 +10,7 @@ from typing import Final, cast
 import click
 
 from dsl.payload import instant
+from worker.mirror.place import Bucket, Place, PlaceNameError, place_of
 from worker.report import screen
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -66,6 +67,35 @@ NUMBER: Final = _Number(1, 2**63 - 1)
 """Of a change, an epoch or a dead letter; or how many of something at the most."""
 SMALL_NUMBER: Final = _Number(1, 2**31 - 1)
 """Of a version; or how many a second at the most."""
+
+
+class _Place(click.ParamType[Place]):
+    """Where a mirror lies: a folder, or `s3://BUCKET/PREFIX`. One to write to is no file."""
+
+    name = "place"
+
+    def __init__(self, *, to_write: bool) -> None:
+        self._to_write = to_write
+
+    def convert(self, value: str | Path | Bucket, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        """Return the place.
+
+        Raises:
+            click.BadParameter: the text names none, or a file.
+        """
+        if not isinstance(value, str):
+            return value
+        try:
+            place = place_of(value)
+        except PlaceNameError as error:
+            self.fail(str(error), param, ctx)
+        if self._to_write and isinstance(place, Path) and place.is_file():
+            self.fail(f"{str(place)!r} is a file", param, ctx)
+        return place
+
+
+PLACE: Final = _Place(to_write=False)
+TARGET: Final = _Place(to_write=True)
 
 change_argument = click.argument("change_id", metavar="ID", type=NUMBER)
 rules_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=PATHS)

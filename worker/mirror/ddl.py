@@ -122,7 +122,7 @@ _SNOWFLAKE: Final = _Words(
     },
     "Snowflake: in a schema of your own, with a stage ach_mirror over the bucket that holds the files:\n"
     "  CREATE STAGE ach_mirror URL = 's3://BUCKET/mirror/' STORAGE_INTEGRATION = ...;\n"
-    "Get the files there with: aws s3 sync --delete --exclude '.*' mirror s3://BUCKET/mirror",
+    "Get the files there with: ach mirror --to s3://BUCKET/mirror",
     "\nCLUSTER BY (processing_time)",
     _snowflake,
 )
@@ -138,13 +138,14 @@ _REDSHIFT: Final = _Words(
         Kind.INSTANT: "TIMESTAMP",
     },
     "Redshift: in a schema of your own; instants are in UTC. A payload of more than 65,535 bytes does not fit.\n"
-    "Get the files there with: aws s3 sync --delete --exclude '.*' mirror s3://BUCKET/mirror",
+    "Get the files there with: ach mirror --to s3://BUCKET/mirror",
     "\nSORTKEY (processing_time)",
     _redshift,
 )
 _DUCKDB: Final = _Words(
     {},
-    "DuckDB: views over the files; run it beside the folder `mirror`. Metabase and others take such a database.",
+    "DuckDB: views over the files; run it beside the folder `mirror`. Metabase and others take such a database.\n"
+    "For a bucket, write s3://BUCKET/PREFIX/ for mirror/, behind LOAD httpfs and CREATE SECRET (TYPE s3, ...).",
     "",
     _duckdb,
 )

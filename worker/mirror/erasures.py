@@ -78,15 +78,15 @@ async def _take_out_lost(session: Session, files: Files, duck: Duck) -> None:
 
 def _under_pseudonyms(files: Files, duck: Duck) -> list[tuple[str, str]]:
     """Return the tenants and ids of events of pseudonyms, in tenants of users that were erased since."""
-    written = files.layers.get(EVENT.name)
-    if not written:
-        return []
-    rows = read_parquet([files.folder / file.path for file in written])
-    asked = (
-        f"SELECT DISTINCT tenant_id, deduplication_key FROM {rows}"
-        f" WHERE starts_with({EVENT.whose}, ?) AND tenant_id IN (SELECT tenant_id FROM erased) ORDER BY ALL"
-    )
-    return [(str(tenant), str(name)) for tenant, name in duck.rows(asked, PSEUDONYM)]
+    found: set[tuple[str, str]] = set()
+    for batch in files.place.batches(files.of(EVENT)):
+        asked = (
+            f"SELECT DISTINCT tenant_id, deduplication_key FROM {read_parquet(files.place.fetch(batch))}"
+            f" WHERE starts_with({EVENT.whose}, ?) AND tenant_id IN (SELECT tenant_id FROM erased)"
+        )
+        found.update((str(tenant), str(name)) for tenant, name in duck.rows(asked, PSEUDONYM))
+        files.place.drop(batch)
+    return sorted(found)
 
 
 def _take_out_events(files: Files, duck: Duck, events: list[tuple[str, str]]) -> None:
@@ -108,7 +108,9 @@ def _blank(files: Files, duck: Duck, alive: list[int]) -> None:
 
 def _rewrite(files: Files, duck: Duck, layer: Layer, condition: str, query: str) -> None:
     """Write those files anew that have a row for which the condition holds."""
-    for file in list(files.layers.get(layer.name, [])):
-        rows = read_parquet([files.folder / file.path])
-        if duck.number(f"SELECT count(*) FROM {rows} WHERE {condition}"):
-            files.replace(layer, file, query.format(rows))
+    for batch in files.place.batches(files.of(layer)):
+        for file, path in zip(batch, files.place.fetch(batch), strict=True):
+            rows = read_parquet([path])
+            if duck.number(f"SELECT count(*) FROM {rows} WHERE {condition}"):
+                files.replace(layer, file, query.format(rows))
+        files.place.drop(batch)

@@ -1,6 +1,6 @@
-"""The folder of a mirror: its lock, its staging area, and files that appear as wholes.
+"""A mirror in a folder: its lock, its staging area, and files that appear as wholes.
 
-`manifest.json`, `LAYER/dt=YYYY-MM-DD/RUN-N.parquet`, and `.ach-mirror/`: the lock, what a run is writing, and what
+`manifest.json`, `LAYER/dt=YYYY-MM-DD/NUMBER-N.parquet`, and `.ach-mirror/`: the lock, what a run is writing, and what
 does not fit into memory.
 """
 
@@ -14,20 +14,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from worker.mirror.layout import PARTITION, SUFFIX
-from worker.mirror.manifest import ManifestError, strays, sync_folder
+from worker.mirror.manifest import Manifest, ManifestError, read_manifest, strays, sync_folder, write_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from worker.mirror.manifest import Manifest
+    from worker.mirror.manifest import File
 
 PRIVATE: Final = ".ach-mirror"
-_RUN_DIGITS: Final = 8
+_NUMBER_DIGITS: Final = 8
 
 
 class BusyError(Exception):
-    """Another mirror is at work in the folder."""
+    """Another mirror is at work in the same place."""
 
 
 class DiskError(Exception):
@@ -35,7 +36,7 @@ class DiskError(Exception):
 
 
 @contextmanager
-def on_disk(folder: Path) -> Generator[None]:
+def on_disk(shown: object) -> Generator[None]:
     """Tell errors of the disk from those of the network, which are of the same kind.
 
     Raises:
@@ -44,11 +45,11 @@ def on_disk(folder: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError(f"{folder}: {error.strerror or error}") from error
+        raise DiskError(f"{shown}: {error.strerror or error}") from error
 
 
 @contextmanager
-def locked(folder: Path) -> Generator[None]:
+def locked(folder: Path, shown: object = None) -> Generator[None]:
     """Hold a folder for the length of a block; a process that dies gives it back.
 
     Raises:
@@ -66,7 +67,7 @@ def locked(folder: Path) -> Generator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-                raise BusyError(f"another `ach mirror` is at work in {folder}") from None
+                raise BusyError(f"another `ach mirror` is at work in {shown or folder}") from None
             raise
         yield
     finally:
@@ -83,15 +84,24 @@ def spill(folder: Path) -> Path:
     return folder / PRIVATE / "spill"
 
 
+def make_room(folder: Path) -> None:
+    """Empty what a run writes beside the mirror, also where the one before died.
+
+    Raises:
+        OSError: something cannot be made.
+    """
+    for place in (staging(folder), spill(folder)):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(mode=0o700)
+
+
 def clear(folder: Path, manifest: Manifest) -> int:
     """Delete what a run left behind that died; return how many files of layers these were.
 
     Raises:
         OSError: something cannot be deleted.
     """
-    for place in (staging(folder), spill(folder)):
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(mode=0o700)
+    make_room(folder)
     found = list(strays(folder, manifest))
     for path in found:
         path.unlink()
@@ -106,9 +116,9 @@ def staged(stage: Path) -> dict[str, list[Path]]:
     return found
 
 
-def path_of(layer: str, day: str, run: int, n: int) -> str:
+def path_of(layer: str, day: str, number: int, n: int) -> str:
     """Return the path of a file below the mirror. Nothing that a producer chose is in it."""
-    return f"{layer}/{PARTITION}={day}/{run:0{_RUN_DIGITS}d}-{n}{SUFFIX}"
+    return f"{layer}/{PARTITION}={day}/{number:0{_NUMBER_DIGITS}d}-{n}{SUFFIX}"
 
 
 def put(folder: Path, written: Path, path: str) -> int:
@@ -129,3 +139,88 @@ def put(folder: Path, written: Path, path: str) -> int:
         written.replace(target)
         sync_folder(target.parent)
     return size
+
+
+class Folder:
+    """A mirror in a folder, as a run writes it: see `Place` in `files.py`."""
+
+    in_place = True
+    mutex: int | None = None
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.staging = staging(folder)
+        self.spill = spill(folder)
+
+    def __str__(self) -> str:
+        """Return where it is."""
+        return str(self._folder)
+
+    def held(self) -> AbstractContextManager[None]:
+        """Hold it for the length of a block: see `locked`."""
+        return locked(self._folder)
+
+    def look(self) -> Manifest | None:
+        """Return the manifest: see `read_manifest`."""
+        return read_manifest(self._folder)
+
+    def begin(self, tenant: str | None, database: str) -> Manifest:
+        """Begin a run of a tenant (None: of all) of a database; return what is there.
+
+        Raises:
+            ManifestError: it is none that this run can go on with.
+            OSError: the disk cannot.
+        """
+        before = read_manifest(self._folder)
+        if before is None:
+            before = Manifest(tenant=tenant)
+            write_manifest(self._folder, before)
+        check_owner(before, tenant, database, self._folder)
+        clear(self._folder, before)
+        return before
+
+    def write(self, manifest: Manifest) -> None:
+        """Make the run count: see `write_manifest`."""
+        write_manifest(self._folder, manifest)
+
+    def end(self, manifest: Manifest) -> None:
+        """Delete what does not count any more: see `clear`."""
+        clear(self._folder, manifest)
+
+    def sizes(self, files: Sequence[File]) -> dict[str, int]:
+        """Return the bytes of those files that are there, by their paths."""
+        found: dict[str, int] = {}
+        for file in files:
+            path = self._folder / file.path
+            if path.exists():
+                found[file.path] = path.stat().st_size
+        return found
+
+    def batches(self, files: Sequence[File]) -> Iterator[Sequence[File]]:
+        """Yield the files in parts that may be here at the same time: all, for they are."""
+        if files:
+            yield files
+
+    def fetch(self, files: Sequence[File]) -> list[Path]:
+        """Return where files are."""
+        return [self._folder / file.path for file in files]
+
+    def drop(self, files: Sequence[File]) -> None:
+        """Let go of files that were fetched: they stay."""
+
+    def put(self, written: Path, path: str, *, keep: bool) -> int:  # noqa: ARG002 - they stay here
+        """Move a whole file to its place: see the function of this name."""
+        return put(self._folder, written, path)
+
+
+def check_owner(manifest: Manifest, tenant: str | None, database: str, shown: object) -> None:
+    """Check that a mirror is of a tenant (None: of all) of a database.
+
+    Raises:
+        ManifestError: it is another one's.
+    """
+    if manifest.tenant != tenant:
+        what = "all tenants" if manifest.tenant is None else f"tenant {manifest.tenant!r} alone"
+        raise ManifestError(f"{shown} is a mirror of {what}: name another folder for another one")
+    if manifest.database not in {"", database}:
+        raise ManifestError(f"{shown} is a mirror of another database: name an empty folder")

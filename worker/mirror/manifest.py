@@ -7,17 +7,20 @@ run has left behind that died, which the next one deletes. So a reader who goes 
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from worker.mirror.layout import LAYERS, SUFFIX, VERSION
+from worker.mirror.layout import LAYERS, PARTITION, SUFFIX, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 MANIFEST: Final = "manifest.json"
+_LAYERS: Final = "|".join(layer.name for layer in LAYERS)
+_OURS: Final = re.compile(rf"(?:{_LAYERS})/{PARTITION}=[0-9-]{{1,20}}/[0-9A-Za-z_-]{{1,99}}{re.escape(SUFFIX)}")
 
 
 class ManifestError(Exception):
@@ -40,12 +43,16 @@ class Manifest(msgspec.Struct, kw_only=True):
     `bound` is the transaction up to which everything of `database` is there; `progress_bound` is the bound of the run
     that wrote down progress, on `progress_day`. `traits` is a hash of the declarations that traits were read by, and
     `rules` one of the rows of `rule_version`; `progress_rules` is the one of that run, "" where it has left some out.
+    `attempt` is the number in the names of files that the latest run wrote, which grows with each; in a bucket, a run
+    that begins says so here, and `holder` is a text that it drew.
     """
 
     layout: int = VERSION
     database: str = ""
     tenant: str | None = None
     run: int = 0
+    attempt: int = 0
+    holder: str = ""
     at: str = ""
     bound: int = 0
     progress_bound: int = 0
@@ -77,22 +84,34 @@ def read_manifest(folder: Path) -> Manifest | None:
         if folder.is_dir() and any(not one.name.startswith(".") for one in folder.iterdir()):
             raise ManifestError(f"{folder} holds other things and no {MANIFEST}: name an empty folder") from None
         return None
+    return decoded(text, str(folder))
+
+
+def decoded(text: bytes, shown: str) -> Manifest:
+    """Return the manifest that a text is; `shown` says where the mirror lies.
+
+    Raises:
+        ManifestError: it is none, or of a newer version.
+    """
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
     except msgspec.MsgspecError:
-        raise ManifestError(f"{folder / MANIFEST} is none that `ach mirror` wrote: name another folder") from None
+        raise ManifestError(f"{shown}/{MANIFEST} is none that `ach mirror` wrote: name another place") from None
     if manifest.layout > VERSION:
-        raise ManifestError(f"{folder} was written by a newer ach (layout {manifest.layout}): update this one")
-    if any(not _is_ours(file.path) for files in manifest.layers.values() for file in files):
-        raise ManifestError(f"{folder / MANIFEST} names files outside of its layers: name another folder")
+        raise ManifestError(f"{shown} was written by a newer ach (layout {manifest.layout}): update this one")
+    if not all(is_ours(file.path) for files in manifest.layers.values() for file in files):
+        raise ManifestError(f"{shown}/{MANIFEST} names files outside of its layers: name another place")
     return manifest
 
 
-def _is_ours(path: str) -> bool:
-    layer, _, rest = path.partition("/")
-    day, _, name = rest.partition("/")
-    known = any(layer == one.name for one in LAYERS)
-    return known and day.startswith("dt=") and name.endswith(SUFFIX) and ".." not in path and "/" not in name
+def encoded(manifest: Manifest) -> bytes:
+    """Return the text of a manifest."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+
+
+def is_ours(path: str) -> bool:
+    """Tell whether a path is that of a file of a layer."""
+    return _OURS.fullmatch(path) is not None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -101,7 +120,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         OSError: it cannot be written; the old one stays.
     """
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    text = encoded(manifest)
     beside = folder / f".{MANIFEST}"
     with beside.open("wb") as file:
         file.write(text)

@@ -7,6 +7,7 @@ key. Files come first and the manifest last, so a run that dies leaves the mirro
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from anyio import to_thread
@@ -14,10 +15,11 @@ from anyio import to_thread
 from dsl.calendar import format_instant
 from worker.contract.named_users import name_token
 from worker.mirror.archived import hand_archived
+from worker.mirror.bucket import BucketMirror
 from worker.mirror.duck import Bounds, open_duck
 from worker.mirror.erasures import erase
 from worker.mirror.files import Files
-from worker.mirror.folder import clear, locked, on_disk, spill, staging
+from worker.mirror.folder import BusyError, Folder, on_disk
 from worker.mirror.intake import stage
 from worker.mirror.layout import (
     EVALUATION,
@@ -29,7 +31,7 @@ from worker.mirror.layout import (
     TRAIT,
     UNLOCK,
 )
-from worker.mirror.manifest import Manifest, ManifestError, read_manifest, write_manifest
+from worker.mirror.manifest import Manifest
 from worker.mirror.progress import Progress
 from worker.mirror.rules import rule_rows
 from worker.mirror.small_files import merge_small
@@ -40,12 +42,14 @@ from worker.pipeline.rules_in_force import load_deployed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from worker.engine.rule_set import Deployed
     from worker.mirror.duck import Duck
+    from worker.mirror.files import Place
     from worker.mirror.intake import Sink, Source
     from worker.mirror.layout import Layer
+    from worker.mirror.manifest import File
+    from worker.mirror.objects import Objects
     from worker.mirror.window import Window
     from worker.settings import Settings
     from worker.store import Session, Store
@@ -60,9 +64,9 @@ _DAY: Final = len("2026-01-01")
 
 
 class Wanted(NamedTuple):
-    """Where to, the tenant (None: all), and what DuckDB may take."""
+    """Where to (a folder, or objects of a bucket), the tenant (None: all), and what DuckDB may take."""
 
-    folder: Path
+    place: Path | Objects
     tenant: str | None = None
     bounds: Bounds = Bounds()
 
@@ -91,38 +95,55 @@ async def mirror_once(
     `reached` is called at points where a process may die, for tests.
 
     Raises:
-        BusyError: another mirror is at work in the folder.
-        ManifestError: the folder is none that this run can go on with.
+        BusyError: another mirror is at work in the place.
+        ManifestError: the place is none that this run can go on with.
         UnavailableError: the database is away; the mirror is as it was.
         DuckError: DuckDB cannot go on; the mirror is as it was.
         DiskError: the disk cannot; the mirror is as it was.
+        StoreError: the store of a bucket cannot; the mirror is as it was unless the message says more.
     """
-    with on_disk(wanted.folder):
-        read_manifest(wanted.folder)
-        with locked(wanted.folder):
-            return await _locked(store, settings, wanted, reached)
+    place = _writing(wanted.place)
+    with on_disk(place.staging.parents[1]):
+        await to_thread.run_sync(place.look)
+        with place.held():
+            return await _held(store, settings, wanted, place, reached)
 
 
-async def _locked(store: Store, settings: Settings, wanted: Wanted, reached: Callable[[str], None]) -> Ran:
-    before = read_manifest(wanted.folder)
-    if before is None:
-        before = Manifest(tenant=wanted.tenant)
-        write_manifest(wanted.folder, before)
-    if before.tenant != wanted.tenant:
-        what = "all tenants" if before.tenant is None else f"tenant {before.tenant!r} alone"
-        raise ManifestError(f"{wanted.folder} is a mirror of {what}: name another folder for another one")
-    clear(wanted.folder, before)
+def _writing(place: Path | Objects) -> Place:
+    return Folder(place) if isinstance(place, Path) else BucketMirror(place)
+
+
+async def _held(store: Store, settings: Settings, wanted: Wanted, place: Place, reached: Callable[[str], None]) -> Ran:
     rules = await load_deployed(store, settings)
-    with open_duck(wanted.bounds, spill(wanted.folder)) as duck:
-        files = Files(wanted.folder, before, duck, reached)
-        files.mend()
-        async with store.transaction(patient=True) as session:
-            ran = await _Run(session, settings, rules, wanted, before, files, duck).all()
+    async with store.transaction(patient=True) as session:
+        look = await _look(session, place)
+        before = await to_thread.run_sync(place.begin, wanted.tenant, look.database)
+        reached("begun")
+        with open_duck(wanted.bounds, place.spill) as duck:
+            files = Files(place, before, duck, reached)
+            await to_thread.run_sync(files.mend)
+            ran = await _Run(session, settings, rules, wanted, before, files, duck).all(look)
     reached("all placed")
-    write_manifest(wanted.folder, ran.manifest)
+    await to_thread.run_sync(place.write, ran.manifest)
     reached("manifest written")
-    clear(wanted.folder, ran.manifest)
+    await to_thread.run_sync(place.end, ran.manifest)
     return ran
+
+
+async def _look(session: Session, place: Place) -> Look:
+    """Begin the snapshot.
+
+    Raises:
+        BusyError: another run for the place holds the lock of the database.
+    """
+    await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    await session.run("mirror_settings")
+    if place.mutex is not None and not await session.value(bool, "mirror_alone", mutex=place.mutex):
+        raise BusyError(f"another `ach mirror` is at work in {place}")
+    look = await session.row(Look, "mirror_bound")
+    if look is None:
+        raise AssertionError("mirror_bound")
+    return look
 
 
 class _Run:
@@ -142,14 +163,13 @@ class _Run:
         self._settings = settings
         self._rules = rules
         self._tenant = wanted.tenant
-        self._folder = wanted.folder
         self._before = before
         self._files = files
         self._duck = duck
 
-    async def all(self) -> Ran:
+    async def all(self, look: Look) -> Ran:
         """Write all files of the run; return what the manifest is to say."""
-        before, look = self._before, await self._look()
+        before = self._before
         day = format_instant(look.now)[:_DAY]
         new = window(look, before.bound)
         letters = day != before.progress_day
@@ -168,11 +188,13 @@ class _Run:
             progress = look.bound, day, "" if stale else rules
         await to_thread.run_sync(merge_small, self._files, day)
         for layer in LAYERS:
-            self._files.found(layer)
+            await to_thread.run_sync(self._files.found, layer)
         manifest = Manifest(
             database=look.database,
             tenant=self._tenant,
             run=before.run + 1,
+            attempt=self._files.number,
+            holder=before.holder,
             at=format_instant(look.now),
             bound=max(look.bound, before.bound),
             progress_bound=progress[0],
@@ -185,17 +207,7 @@ class _Run:
         rows = {layer.name: manifest.rows(layer.name) - before.rows(layer.name) for layer in LAYERS}
         return Ran(manifest, rows, erased, stale)
 
-    async def _look(self) -> Look:
-        await self._session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        await self._session.run("mirror_settings")
-        look = await self._session.row(Look, "mirror_bound")
-        if look is None:
-            raise AssertionError("mirror_bound")
-        if self._before.database not in {"", look.database}:
-            raise ManifestError(f"{self._folder} is a mirror of another database: name an empty folder")
-        return look
-
-    async def _append(self, layer: Layer, new: Window) -> list[Path]:
+    async def _append(self, layer: Layer, new: Window) -> list[File]:
         args: dict[str, object] = {**new._asdict(), "tenant_id": self._tenant}
         if layer is FAILED_EVENT:
             place = self._settings.input_prefix.count(".") + 2
@@ -210,22 +222,22 @@ class _Run:
 
         return await self._written(layer, source)
 
-    async def _written(self, layer: Layer, source: Source) -> list[Path]:
+    async def _written(self, layer: Layer, source: Source) -> list[File]:
         folder = self._stage_of(layer)
         await stage(self._duck, layer, folder, source)
         return await to_thread.run_sync(self._files.add, layer, folder)
 
     def _stage_of(self, layer: Layer) -> Path:
-        return staging(self._folder) / layer.name
+        return self._files.place.staging / layer.name
 
-    async def _traits(self, events: list[Path]) -> str:
+    async def _traits(self, events: list[File]) -> str:
         """Write the traits of new events; of all of them where others are declared now. Return the declarations."""
         says = declared(self._rules)
         if says != self._before.traits:
             self._files.reset(TRAIT)
-            events = self._files.paths(EVENT)
+            events = self._files.of(EVENT)
         folder = self._stage_of(TRAIT)
-        await stage_traits(self._rules, self._duck, folder, events)
+        await stage_traits(self._rules, self._duck, folder, self._files.place, events)
         await to_thread.run_sync(self._files.add, TRAIT, folder)
         return says
 

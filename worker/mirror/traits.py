@@ -5,6 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from anyio import to_thread
+
 from dsl.calendar import format_instant
 from dsl.values import value_text
 from worker.mirror.duck import quoted, read_parquet
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
     from worker.engine.rule_set import Deployed
     from worker.mirror.duck import Duck
+    from worker.mirror.files import Place
     from worker.mirror.intake import Sink
+    from worker.mirror.manifest import File
 
 _PAGE: Final = 5000
 
@@ -39,20 +43,24 @@ def declared(rules: Deployed) -> str:
     return sha256(repr((said, sorted((name, str(kind)) for name, kind in traits.items()))).encode()).hexdigest()
 
 
-async def stage_traits(rules: Deployed, duck: Duck, folder: Path, events: Sequence[Path]) -> None:
-    """Stage below `folder` the traits that some files of events carry.
+async def stage_traits(rules: Deployed, duck: Duck, folder: Path, place: Place, events: Sequence[File]) -> None:
+    """Stage below `folder` the traits that some files of events in a place carry.
 
     Raises:
         DuckError: DuckDB cannot.
+        StoreError: the store does not give a file.
     """
     if not events or not rules.rules.trait_events:
         return
     beside = duck.beside()
 
     async def source(sink: Sink) -> None:
-        for page in beside.pages(_carriers(rules, events), _PAGE):
-            lines = [csv_row(row) for event in page for row in _rows(rules, _Carrier(*event))]
-            await sink("".join(lines).encode())
+        for batch in place.batches(events):
+            paths = await to_thread.run_sync(place.fetch, batch)
+            for page in beside.pages(_carriers(rules, paths), _PAGE):
+                lines = [csv_row(row) for event in page for row in _rows(rules, _Carrier(*event))]
+                await sink("".join(lines).encode())
+            place.drop(batch)
 
     await stage(duck, TRAIT, folder, source)
 

@@ -7,6 +7,7 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 MIRROR: Final = "integration/test_mirror.py"
+BUCKET: Final = "integration/test_mirror_bucket.py"
 WINDOW: Final = "worker/mirror/test_window.py"
 
 BUGS: Final = (
@@ -33,8 +34,8 @@ BUGS: Final = (
         "mirror_row_twice",
         "what the mirror has is not added again when a table was written anew",
         at="Files._fresh",
-        old="if not there:",
-        new="if there is not None:",
+        old="for batch in self.place.batches(there):",
+        new="for batch in self.place.batches(there[:0]):",
         tests=(f"{MIRROR}::test_a_table_that_is_written_anew_brings_no_row_twice",),
     ),
     Bug(
@@ -100,5 +101,45 @@ BUGS: Final = (
         old="if says != self._before.traits:",
         new="if not self._before.run:",
         tests=(f"{MIRROR}::test_traits_have_the_moment_since_when_they_hold",),
+    ),
+    Bug(
+        "mirror_over_the_claim_of_another_run",
+        "a run into a bucket that another one has cut off does not count",
+        at="mirror.bucket:BucketMirror.write",
+        old="tag = self._objects.replace(MANIFEST, body, self._tag)",
+        new='tag = self._objects.replace(MANIFEST, body, getattr(self._objects.read(MANIFEST), "tag", ""))',
+        tests=(f"{BUCKET}::test_a_run_that_was_frozen_changes_nothing_behind_another_one[all placed]",),
+    ),
+    Bug(
+        "mirror_without_a_claim",
+        "a run into a bucket refuses a store that does not mind conditions",
+        at="BucketMirror._claim",
+        old="if not self._objects.refuses(MANIFEST, body, held.tag):",
+        new="if not self._objects.refuses(MANIFEST, body, held.tag) and not tag:",
+        tests=(f"{BUCKET}::test_a_store_that_ignores_conditions_is_refused",),
+    ),
+    Bug(
+        "mirror_keeps_objects_of_the_erased",
+        "what a run has written anew is deleted in the bucket",
+        at="mirror.bucket:BucketMirror.end",
+        old="self._objects.delete(sorted((self._named | self._put) - names))",
+        new="self._objects.delete(sorted(self._put - names))",
+        tests=(f"{BUCKET}::test_an_erased_user_is_in_no_object",),
+    ),
+    Bug(
+        "mirror_uses_a_name_again",
+        "a name in a bucket is used once, also behind a backup of the manifest",
+        at="BucketMirror.begin",
+        old="*(_number(path) for path in there if is_ours(path))",
+        new="*(_number(path) for path in there if not is_ours(path))",
+        tests=(f"{BUCKET}::test_a_manifest_of_an_older_backup_goes_on",),
+    ),
+    Bug(
+        "mirror_copies_half_an_object",
+        "an object that comes short is no object",
+        at="Objects._fetch",
+        old="if len(piece) != length:",
+        new="if len(piece) > length:",
+        tests=(f"{BUCKET}::test_an_object_that_comes_short_is_no_object",),
     ),
 )
