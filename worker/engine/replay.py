@@ -271,6 +271,11 @@ class Intake:
         self.buried.append(Buried(place, element, rejected))
 
 
+def before(until: int | None, events: list[Event]) -> list[Event]:
+    """Return the events that occurred before an instant in microseconds; None: all."""
+    return events if until is None else [event for event in events if event.at < until]
+
+
 def replay(  # noqa: PLR0913 - each by name
     rules: Rules,
     program: Program,
@@ -289,7 +294,7 @@ def replay(  # noqa: PLR0913 - each by name
     """
     intake = Intake(rules, program, skew=skew, mark=mark)
     intake.take_all(messages, now=now)
-    events = [event for event in intake.events if until is None or event.at < until]
+    events = before(until, intake.events)
     intake.counts.events = len(events)
     by_user = events_of_users(events)
     intake.counts.late = put_in_order(by_user)

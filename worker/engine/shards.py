@@ -7,7 +7,9 @@
 3. An id stands for one event of a tenant, of any user. A shard sees those of its users alone, so it hands out a hash
    of each id, and `shared_ids` finds those that several shards have. Which of them came first, `claims_of` tells; the
    other shards are folded again, and the id is foreign there.
-4. `fold_others` folds the subjects that were handed something on.
+4. The clock is the latest event of all shards. Where a version begins between that and the latest event of a shard,
+   the shard is folded again.
+5. `fold_others` folds the subjects that were handed something on.
 
 What comes out is what `replay` makes of the same messages in one piece.
 """
@@ -29,7 +31,7 @@ from worker.contract.bulk_keys import elements_keyed, keys_of
 from worker.contract.reasons import Reason
 from worker.contract.strict_reader import Contract, Rejected, element_of
 from worker.engine.decoding import PIECE, subjects_of
-from worker.engine.replay import PREFIX, Buried, Counts, Intake
+from worker.engine.replay import PREFIX, Buried, Counts, Intake, before
 from worker.engine.subject_folds import events_of_users, fold_subjects, hears_own_events, put_in_order
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ Id = tuple[str, str]
 
 
 class Ground(NamedTuple):
-    """What all shards have in common; `now` and `skew` in microseconds, `mark` as in `Contract`."""
+    """What all shards have in common; `now`, `skew` and `until` as in `replay`, `mark` as in `Contract`."""
 
     rules: Rules
     program: Program
@@ -62,6 +64,16 @@ class Ground(NamedTuple):
     now: int
     skew: int
     mark: int
+    until: int | None = None
+
+    def clock(self, latest: int) -> int:
+        """Return the instant (microseconds) up to which is judged, where the latest event is known."""
+        return latest if self.until is None else self.until
+
+    def begins_between(self, clock: int, later: int) -> bool:
+        """Tell whether a version begins between two instants, the later one included."""
+        moments = chain.from_iterable(plan.moments for plan in self.program.scopes.values())
+        return any(clock < moment.at <= later for moment in moments)
 
 
 class Block(NamedTuple):
@@ -165,16 +177,12 @@ class ShardResult(msgspec.Struct):
     unlocks: list[tuple[int, Unlock]]
     """As in `Folded`."""
     lines: list[bytes]
-    latest: int = 0
-    """The latest instant of an event, in microseconds."""
     buried: list[tuple[int, Reason, str, bytes]] = []
     """Each behind its place."""
     handed_on: dict[int, Block] = {}
     """By shard: events of subjects that are folded there."""
 
 
-NO_MOMENTS: Final = -(2**63)
-"""A clock that reaches no version: rules with versions that begin are replayed as a whole."""
 _decode_result: Final = msgspec.msgpack.Decoder(ShardResult).decode
 
 
@@ -196,25 +204,34 @@ def _taken(ground: Ground, blocks: Iterable[Block], foreign: AbstractSet[Id]) ->
 
 
 class UserShard(NamedTuple):
-    """What came of the users of a shard; hashes of all ids that stand for an event, in order, as 64-bit integers."""
+    """What came of the users of a shard."""
 
     result: ShardResult
     ids: bytes
+    """Hashes of all ids that stand for an event, in order, as 64-bit integers."""
+    latest: int
+    """The latest instant of an event, in microseconds."""
 
 
-def fold_users(ground: Ground, blocks: Iterable[Block], foreign: AbstractSet[Id] = frozenset()) -> UserShard:
-    """Read a shard and fold its users; `foreign` are ids that stand for events of other shards."""
+def fold_users(
+    ground: Ground, blocks: Iterable[Block], foreign: AbstractSet[Id] = frozenset(), latest: int = 0
+) -> UserShard:
+    """Read a shard and fold its users.
+
+    `foreign` are ids that stand for events of other shards, `latest` is the latest instant of these, where it is known.
+    """
     intake = _taken(ground, blocks, foreign)
-    by_user = events_of_users(intake.events)
-    intake.counts.events = len(intake.events)
+    events = before(ground.until, intake.events)
+    by_user = events_of_users(events)
+    intake.counts.events = len(events)
     intake.counts.late = put_in_order(by_user)
     # Where events name several users, a history is spread over shards.
     users = {} if ground.program.roles.naming else by_user
-    result = _result(intake.counts, fold_subjects(ground.program, users, NO_MOMENTS))
-    result.latest = max([event.at for event in intake.events], default=0)
+    own = max([event.at for event in events], default=0)
+    result = _result(intake.counts, fold_subjects(ground.program, users, ground.clock(max(own, latest))))
     result.buried = [(place, one.reason, one.detail, one.body) for place, _, one in intake.buried]
     result.handed_on = _handed_on(ground, intake)
-    return UserShard(result, array("q", sorted(_hashed(intake))).tobytes())
+    return UserShard(result, array("q", sorted(_hashed(intake))).tobytes(), own)
 
 
 def _hashed(intake: Intake) -> Iterator[int]:
@@ -235,6 +252,8 @@ def _handed_on(ground: Ground, intake: Intake) -> dict[int, Block]:
     if hears_own_events(ground.program):
         return {}
     for item in intake.all_taken():
+        if ground.until is not None and item.event.at >= ground.until:
+            continue
         for shard in sorted({_home(ground, subject) for subject, _ in _elsewhere(ground.program, item.event)}):
             found[shard].places.append(item.place)
             found[shard].bodies.append(item.own_body)
@@ -253,15 +272,15 @@ def _home(ground: Ground, subject: Subject) -> int:
     return crc32("\0".join(subject).encode()) % ground.shards
 
 
-def fold_others(ground: Ground, blocks: Iterable[Block], shard: int) -> ShardResult:
-    """Fold the subjects of a shard over what was handed on to it."""
+def fold_others(ground: Ground, blocks: Iterable[Block], shard: int, latest: int) -> ShardResult:
+    """Fold the subjects of a shard over what was handed on to it; `latest` is the latest instant of all events."""
     subjects: defaultdict[Subject, list[Event]] = defaultdict(list)
     for event in _taken(ground, blocks, frozenset()).events:
         for subject, seen in _elsewhere(ground.program, event):
             if _home(ground, subject) == shard:
                 subjects[subject].append(seen)
     put_in_order(subjects)
-    return _result(Counts(), fold_subjects(ground.program, subjects, NO_MOMENTS))
+    return _result(Counts(), fold_subjects(ground.program, subjects, ground.clock(latest)))
 
 
 # -- ids that several shards have --------------------------------------------------------------------------------------

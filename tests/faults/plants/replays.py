@@ -7,6 +7,7 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 SHARDS: Final = "worker/engine/test_shards.py"
+DIVIDED: Final = "property/test_divided.py"
 REBUILD: Final = "integration/test_rebuild.py"
 REAPPLY: Final = "integration/test_reapply.py"
 BETWEEN: Final = f"{REBUILD}::test_what_comes_between_snapshot_and_lock_counts"
@@ -43,6 +44,22 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="if _home(ground, subject) == shard:",
         new="if _home(ground, subject) >= 0:",
         tests=(SHARDS,),
+    ),
+    Bug(
+        "versions_begin_by_the_clock_of_a_shard",
+        "what is earned when a version begins is earned in every shard, or in none",
+        at="Ground.begins_between",
+        old="clock < moment.at <= later",
+        new="clock > later",
+        tests=(DIVIDED,),
+    ),
+    Bug(
+        "events_behind_the_end_handed_on",
+        "a team hears no event behind the end of a replay",
+        at="shards:_handed_on",
+        old="item.event.at >= ground.until",
+        new="item.event.at > ground.until",
+        tests=(DIVIDED,),
     ),
     Bug(
         "the_mark_is_no_secret",

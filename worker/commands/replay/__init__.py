@@ -165,19 +165,16 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
         return run_through(rules, request), []
     if rules.program is None:
         raise AssertionError(rules.problems)
-    until = request.until
     with without_collector():
         waiting = pieces(request.streams)
         head = _head(waiting)
-        # What is earned when a version begins is decided by a clock that no part of the recording knows.
-        whole = until is not None or any(plan.moments for plan in rules.program.scopes.values())
-        if not whole and sum(map(_bytes_of, head)) >= IN_MEMORY_BYTES:
+        if sum(map(_bytes_of, head)) >= IN_MEMORY_BYTES:
             from worker.commands.replay.large import run_large
 
             return run_large(rules.rules, rules.program, chain(head, waiting), request)
         messages = chain.from_iterable(chain(head, waiting))
         mark = new_mark()
-        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=mark, until=until)
+        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=mark, until=request.until)
 
 
 def _head(waiting: Iterator[list[bytes]]) -> list[list[bytes]]:
