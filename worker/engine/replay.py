@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from itertools import chain, islice
+from itertools import accumulate, chain, count, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,6 +17,7 @@ import msgspec
 from dsl.outcome import Unlock, by_subject, hash_of, unlock_line
 from dsl.roles import is_pseudonym
 from worker.contract.bulk_reader import each_of
+from worker.contract.fields import is_array
 from worker.contract.partition import raw_subject
 from worker.contract.reasons import Reason
 from worker.contract.sameness import Written, same_body, stored_body, written_of
@@ -110,11 +111,31 @@ class _Zeros:
 _FIRST: Final = _Zeros()
 
 
+class Joined:
+    """Messages that stand in one text, as in `PlainReader.read_joined`, cut out where one of them is asked for."""
+
+    def __init__(self, joined: bytes, sizes: Sequence[int], between: int) -> None:
+        self._joined = joined
+        self._sizes = sizes
+        self._between = between
+        self._ends: list[int] = []
+
+    def __getitem__(self, at: int) -> bytes:
+        if not self._ends:
+            ends = accumulate(self._sizes)
+            self._ends = [1 + end + number * self._between for number, end in enumerate(ends)]
+        return self._joined[self._ends[at] - self._sizes[at] : self._ends[at]]
+
+    def each(self) -> list[bytes]:
+        """Return all of them."""
+        return [self[at] for at in range(len(self._sizes))]
+
+
 class _Read(NamedTuple):
     """Events that were read together, side by side with where they come from."""
 
     events: list[Event]
-    bodies: Sequence[bytes]
+    bodies: Sequence[bytes] | Joined
     elements: Sequence[int] | _Zeros
     places: Sequence[int]
 
@@ -147,6 +168,8 @@ class Intake:
         """Of each tenant, with the number of the event that has it among all that were read."""
         self.buried: list[Buried] = []
         self._foreign = foreign
+        self._users: set[str] = set()
+        """Those that are known to be none that was erased."""
         self._subject = raw_subject(PREFIX)
         self._read: list[_Read] = []
         self._bases: list[int] = []
@@ -169,8 +192,20 @@ class Intake:
 
     def take_some(self, bodies: Sequence[bytes], places: Sequence[int], *, now: int) -> None:
         """Take messages that are read together, each with its place among all."""
-        if self._take_plain(bodies, places, now):
-            return
+        if not self._take_plain(bodies, places, now):
+            self._take_pieces(bodies, places, now)
+
+    def take_joined(self, joined: bytes, sizes: Sequence[int], places: Sequence[int], *, now: int) -> None:
+        """Take messages that stand in one text as in `PlainReader.read_joined`, with the size and the place of each."""
+        reader = self.contract.plain
+        bodies = Joined(joined, sizes, len(reader.between))
+        events = reader.read_joined(joined, len(sizes), max(sizes), now=now)
+        if events is None:
+            self._take_pieces(bodies.each(), places, now)
+        else:
+            self._accept(_Read(events, bodies, _FIRST, places))
+
+    def _take_pieces(self, bodies: Sequence[bytes], places: Sequence[int], now: int) -> None:
         for at in range(0, len(bodies), PIECE):
             piece, theirs = bodies[at : at + PIECE], places[at : at + PIECE]
             if not self._take_plain(piece, theirs, now):
@@ -186,35 +221,58 @@ class Intake:
 
     def _take_plain(self, bodies: Sequence[bytes], places: Sequence[int], now: int) -> bool:
         """Take messages that the bulk reader can read; False where one of them is not plain, and none is taken."""
-        plain = self.contract.plain.read([self._subject] * len(bodies), bodies, now=now, ends=None)
-        if plain is None or (plain.sizes is not None and 0 in plain.sizes):
+        reader = self.contract.plain
+        if not is_array(bodies[0]):
+            joined = b"[" + reader.between.join(bodies) + b"]"
+            events = reader.read_joined(joined, len(bodies), max(map(len, bodies)), now=now)
+            if events is not None:
+                self._accept(_Read(events, bodies, _FIRST, places))
+            return events is not None
+        plain = reader.read([self._subject] * len(bodies), bodies, now=now, ends=None)
+        if plain is None or plain.sizes is None or 0 in plain.sizes:
             return False
-        if plain.sizes is None:
-            self._accept(_Read(plain.events, bodies, _FIRST, places))
-        else:
-            elements = [*chain.from_iterable(map(range, plain.sizes))]
-            columns = [*each_of(bodies, plain.sizes)], elements, [*each_of(places, plain.sizes)]
-            self._accept(_Read(plain.events, *columns))
+        elements = [*chain.from_iterable(map(range, plain.sizes))]
+        columns = [*each_of(bodies, plain.sizes)], elements, [*each_of(places, plain.sizes)]
+        self._accept(_Read(plain.events, *columns))
         return True
 
     def _accept(self, read: _Read) -> None:
         """Take events that keep the contract: the first with each id. All at once, but for those that are unusual."""
-        if self._doubtful or self._foreign or any(map(is_pseudonym, {event.user for event in read.events})):
+        if self._doubtful or self._foreign or not self._are_people({event.user for event in read.events}):
             read = self._fit(read)
         base = self._bases[-1] + len(self._read[-1].events) if self._bases else 0
         self._bases.append(base)
         self._read.append(read)
         ids, events = self.ids, read.events
-        firsts = [ids[event.tenant].setdefault(event.id, number) for number, event in enumerate(events, base)]
-        # Each has its own number as a rule, and these ascend.
-        if firsts == [*range(base, base + len(events))]:
+        if self._are_new(events, base):
             self.events += events
             return
+        firsts = [ids[event.tenant].setdefault(event.id, number) for number, event in enumerate(events, base)]
         for number, first in enumerate(firsts, base):
             if first == number:
                 self.events.append(events[number - base])
             else:
                 self._repeated(self.taken(number), self.taken(first))
+
+    def _are_people(self, users: AbstractSet[str]) -> bool:
+        """Tell whether no user is an erased one."""
+        known = self._users
+        if users <= known:
+            return True
+        if any(map(is_pseudonym, users)):
+            return False
+        known |= users
+        return True
+
+    def _are_new(self, events: Sequence[Event], base: int) -> bool:
+        """Note the ids of events, if all are of one tenant and none is known yet: so it is as a rule."""
+        if len({event.tenant for event in events}) != 1:
+            return False
+        known, new = self.ids[events[0].tenant], dict(zip([event.id for event in events], count(base), strict=False))
+        if len(new) < len(events) or not known.keys().isdisjoint(new):
+            return False
+        known |= new
+        return True
 
     def all_taken(self) -> Iterator[Taken]:
         """Yield the first event with each id: tenant by tenant, in the order of arrival."""

@@ -76,15 +76,31 @@ class Ground(NamedTuple):
         return any(clock < moment.at <= later for moment in moments)
 
 
-class Block(NamedTuple):
+class Waiting(NamedTuple):
     """Messages of one event each, with their places among all."""
 
     places: list[int]
     bodies: list[bytes]
 
 
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """The same, packed: places and sizes are native integers of 64 and 32 bits."""
+
+    places: bytes
+    sizes: bytes
+    joined: bytes
+    """As in `PlainReader.read_joined`."""
+
+
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_block: Final = msgspec.msgpack.Decoder(Block).decode
+
+
+def packed(ground: Ground, waiting: Waiting) -> Block:
+    """Return messages as a block."""
+    places, bodies = waiting
+    joined = b"[" + (b",%d," % ground.mark).join(bodies) + b"]"
+    return Block(array("q", places).tobytes(), array("I", map(len, bodies)).tobytes(), joined)
 
 
 def bytes_of(block: Block) -> bytes:
@@ -103,7 +119,7 @@ class Router:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._contract = Contract(ground.rules.events, prefix=PREFIX, skew=ground.skew, mark=ground.mark)
-        self._waiting = [Block([], []) for _ in range(ground.shards)]
+        self._waiting = [Waiting([], []) for _ in range(ground.shards)]
         self._next = 0
         self.bytes = 0
         """Of all that waits."""
@@ -122,11 +138,11 @@ class Router:
 
     def blocks(self, *, rest: bool = False) -> Iterator[tuple[int, Block]]:
         """Yield the blocks that are full, or all that waits, each with its shard."""
-        for shard, block in enumerate(self._waiting):
-            if len(block.places) >= FULL or (rest and block.places):
-                self._waiting[shard] = Block([], [])
-                self.bytes -= sum(map(len, block.bodies))
-                yield shard, block
+        for shard, waiting in enumerate(self._waiting):
+            if len(waiting.places) >= FULL or (rest and waiting.places):
+                self._waiting[shard] = Waiting([], [])
+                self.bytes -= sum(map(len, waiting.bodies))
+                yield shard, packed(self._ground, waiting)
 
     def _route_plain(self, bodies: Sequence[bytes], first: int) -> bool:
         """Route messages of one event each; False where one of them needs a closer look, and none is routed."""
@@ -137,12 +153,12 @@ class Router:
         return True
 
     def _send(self, keys: Sequence[Key], bodies: Sequence[bytes], places: Iterable[int]) -> None:
+        # One user is one object after the other here, and its hash is kept in none of them.
         waiting, shards = self._waiting, self._ground.shards
-        homes = [hashed % shards for hashed in map(hash, keys)]
-        for home, body, place in zip(homes, bodies, places, strict=False):
-            block = waiting[home]
-            block.places.append(place)
-            block.bodies.append(body)
+        homes = [hashed % shards for hashed in map(hash, [key.user_id for key in keys])]
+        for (theirs, texts), body, place in zip(map(waiting.__getitem__, homes), bodies, places, strict=False):
+            theirs.append(place)
+            texts.append(body)
         self.bytes += sum(map(len, bodies))
 
     def _look_closely(self, body: bytes, place: int) -> None:
@@ -199,7 +215,7 @@ def result_unpacked(data: bytes) -> ShardResult:
 def _taken(ground: Ground, blocks: Iterable[Block], foreign: AbstractSet[Id]) -> Intake:
     intake = Intake(ground.rules, ground.program, skew=ground.skew, mark=ground.mark, foreign=foreign)
     for block in blocks:
-        intake.take_some(block.bodies, block.places, now=ground.now)
+        intake.take_joined(block.joined, array("I", block.sizes), array("q", block.places), now=ground.now)
     return intake
 
 
@@ -248,16 +264,16 @@ def _result(counts: Counts, folded: Folded) -> ShardResult:
 
 def _handed_on(ground: Ground, intake: Intake) -> dict[int, Block]:
     """Return by shard what subjects hear that are not folded with the users of this one."""
-    found: defaultdict[int, Block] = defaultdict(lambda: Block([], []))
     if hears_own_events(ground.program):
         return {}
+    found = defaultdict[int, Waiting](lambda: Waiting([], []))
     for item in intake.all_taken():
         if ground.until is not None and item.event.at >= ground.until:
             continue
         for shard in sorted({_home(ground, subject) for subject, _ in _elsewhere(ground.program, item.event)}):
             found[shard].places.append(item.place)
             found[shard].bodies.append(item.own_body)
-    return dict(found)
+    return {shard: packed(ground, waiting) for shard, waiting in found.items()}
 
 
 def _elsewhere(program: Program, event: Event) -> Iterator[tuple[Subject, Event]]:
@@ -296,12 +312,11 @@ def parts_of(ids: bytes, parts: int) -> list[tuple[int, int]]:
 
 def shared_ids(hashes: Sequence[bytes]) -> set[int]:
     """Return the hashes that several shards have, each with the ids of one part."""
-    apart = [set(array("q", one)) for one in hashes]
-    together = set[int]().union(*apart)
-    if len(together) == sum(map(len, apart)):
+    arrays = [array("q", one) for one in hashes]
+    if len(set[int]().union(*arrays)) == sum(map(len, arrays)):
         return set()
     seen, shared = set[int](), set[int]()
-    for one in apart:
+    for one in map(set, arrays):
         shared |= seen & one
         seen |= one
     return shared

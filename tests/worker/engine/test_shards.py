@@ -98,14 +98,16 @@ def test_cloud_events_are_divided_too(rules: RuleSet) -> None:
 
 def test_blocks_wait_until_they_are_full(rules: RuleSet) -> None:
     assert rules.program is not None
-    router = shards.Router(Ground(rules.rules, rules.program, 1, now=NOW, skew=SKEW, mark=MARK))
+    ground = Ground(rules.rules, rules.program, 1, now=NOW, skew=SKEW, mark=MARK)
+    router = shards.Router(ground)
     dice = Random(6)  # noqa: S311 - no secret
     bodies = [json.dumps(good_event(dice, number)).encode() for number in range(shards.FULL + 1)]
     router.route(bodies[:-1][: shards.FULL - 1])
     assert [*router.blocks()] == []
     router.route(bodies[shards.FULL - 1 :])
     ((shard, block),) = router.blocks()
-    assert (shard, block.bodies) == (0, bodies)
+    assert shard == 0
+    assert block == shards.packed(ground, shards.Waiting([n << 20 for n in range(len(bodies))], bodies))
     assert router.bytes == 0
     assert [*router.blocks(rest=True)] == []
     assert shards.block_of(shards.bytes_of(block)) == block
