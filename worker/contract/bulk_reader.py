@@ -63,6 +63,15 @@ class Plain(NamedTuple):
     """All regions of the events, if some have an attribute of their own."""
 
 
+class Recorded(NamedTuple):
+    """Events of a recording, side by side with their ids, and whom they name."""
+
+    events: list[Event]
+    ids: list[str]
+    tenants: AbstractSet[str]
+    users: AbstractSet[str]
+
+
 class PlainReader:
     """The contract under one rule set; see `Contract` for its arguments.
 
@@ -112,7 +121,7 @@ class PlainReader:
         wires = cast("list[Wire]", found[::2])
         return None if int in map(type, wires) else wires
 
-    def read_joined(self, joined: bytes, number: int, longest: int, *, now: int) -> list[Event] | None:
+    def read_joined(self, joined: bytes, number: int, longest: int, *, now: int) -> Recorded | None:
         """Return the events of some messages of one event each, without rows; None if one needs a closer look.
 
         They stand as one array with `between` between any two; `longest` is the size in bytes of the longest. Whose
@@ -138,7 +147,8 @@ class PlainReader:
         ids, sources = [wire.event_id for wire in wires], {wire.source or "" for wire in wires}
         if not _fit_keys(wires, (ids, types, names, houses, sources)):
             return None
-        return [*map(Event, tenants, ids, types, users, instants.at, instants.offset, fields)]
+        events = [*map(Event, tenants, ids, types, users, instants.at, instants.offset, fields)]
+        return Recorded(events, ids, houses.keys(), names.keys())
 
     def _fields_within(self, wires: Sequence[Wire]) -> list[dict[str, Value]] | None:
         """Return the fields of each event; None if one breaks the contract of its type."""
@@ -246,7 +256,7 @@ class PlainReader:
         return found
 
 
-def _one_of_each(texts: Sequence[str]) -> tuple[list[str], Collection[str]]:
+def _one_of_each(texts: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return texts, one object for all that are equal, and those objects.
 
     What many events share is found in the processor's cache.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dsl.compile import Program
     from dsl.event import Event
     from dsl.schema import Rules
+    from worker.contract.bulk_reader import Recorded
     from worker.engine.renames import Renames
 
 
@@ -199,11 +200,11 @@ class Intake:
         """Take messages that stand in one text as in `PlainReader.read_joined`, with the size and the place of each."""
         reader = self.contract.plain
         bodies = Joined(joined, sizes, len(reader.between))
-        events = reader.read_joined(joined, len(sizes), max(sizes), now=now)
-        if events is None:
+        found = reader.read_joined(joined, len(sizes), max(sizes), now=now)
+        if found is None:
             self._take_pieces(bodies.each(), places, now)
         else:
-            self._accept(_Read(events, bodies, _FIRST, places))
+            self._accept_recorded(found, bodies, places)
 
     def _take_pieces(self, bodies: Sequence[bytes], places: Sequence[int], now: int) -> None:
         for at in range(0, len(bodies), PIECE):
@@ -224,10 +225,10 @@ class Intake:
         reader = self.contract.plain
         if not is_array(bodies[0]):
             joined = b"[" + reader.between.join(bodies) + b"]"
-            events = reader.read_joined(joined, len(bodies), max(map(len, bodies)), now=now)
-            if events is not None:
-                self._accept(_Read(events, bodies, _FIRST, places))
-            return events is not None
+            found = reader.read_joined(joined, len(bodies), max(map(len, bodies)), now=now)
+            if found is not None:
+                self._accept_recorded(found, bodies, places)
+            return found is not None
         plain = reader.read([self._subject] * len(bodies), bodies, now=now, ends=None)
         if plain is None or plain.sizes is None or 0 in plain.sizes:
             return False
@@ -240,19 +241,37 @@ class Intake:
         """Take events that keep the contract: the first with each id. All at once, but for those that are unusual."""
         if self._doubtful or self._foreign or not self._are_people({event.user for event in read.events}):
             read = self._fit(read)
-        base = self._bases[-1] + len(self._read[-1].events) if self._bases else 0
-        self._bases.append(base)
-        self._read.append(read)
-        ids, events = self.ids, read.events
-        if self._are_new(events, base):
+        ids, base = self.ids, self._add(read)
+        self._keep(read, base, [ids[event.tenant].setdefault(event.id, n) for n, event in enumerate(read.events, base)])
+
+    def _keep(self, read: _Read, base: int, firsts: list[int]) -> None:
+        """Keep events; `firsts` are the numbers of the first ones with their ids."""
+        events = read.events
+        # Each has its own number as a rule, and these ascend.
+        if firsts == [*range(base, base + len(events))]:
             self.events += events
             return
-        firsts = [ids[event.tenant].setdefault(event.id, number) for number, event in enumerate(events, base)]
         for number, first in enumerate(firsts, base):
             if first == number:
                 self.events.append(events[number - base])
             else:
                 self._repeated(self.taken(number), self.taken(first))
+
+    def _accept_recorded(self, found: Recorded, bodies: Sequence[bytes] | Joined, places: Sequence[int]) -> None:
+        """Take events as `_accept` does: without a look at each, where all are of one tenant and none is unusual."""
+        read, (tenant, *more) = _Read(found.events, bodies, _FIRST, places), found.tenants
+        if more or self._doubtful or self._foreign or not self._are_people(found.users):
+            self._accept(read)
+            return
+        base = self._add(read)
+        self._keep(read, base, [*map(self.ids[tenant].setdefault, found.ids, count(base))])
+
+    def _add(self, read: _Read) -> int:
+        """Keep events that were read together; return the number of the first."""
+        base = self._bases[-1] + len(self._read[-1].events) if self._bases else 0
+        self._bases.append(base)
+        self._read.append(read)
+        return base
 
     def _are_people(self, users: AbstractSet[str]) -> bool:
         """Tell whether no user is an erased one."""
@@ -262,16 +281,6 @@ class Intake:
         if any(map(is_pseudonym, users)):
             return False
         known |= users
-        return True
-
-    def _are_new(self, events: Sequence[Event], base: int) -> bool:
-        """Note the ids of events, if all are of one tenant and none is known yet: so it is as a rule."""
-        if len({event.tenant for event in events}) != 1:
-            return False
-        known, new = self.ids[events[0].tenant], dict(zip([event.id for event in events], count(base), strict=False))
-        if len(new) < len(events) or not known.keys().isdisjoint(new):
-            return False
-        known |= new
         return True
 
     def all_taken(self) -> Iterator[Taken]:
@@ -315,7 +324,9 @@ class Intake:
 
     def _repeated(self, item: Taken, known: Taken) -> None:
         """Count an event whose id is known."""
-        if same_body(item.event, item.written, stored_body(known.event, known.written)):
+        if item.own_body == known.own_body or same_body(
+            item.event, item.written, stored_body(known.event, known.written)
+        ):
             self.counts.duplicates += 1
         else:
             self._contradict(item)

@@ -65,6 +65,8 @@ class Ground(NamedTuple):
     skew: int
     mark: int
     until: int | None = None
+    parts: int = 1
+    """In so many parts the hashes of ids are compared."""
 
     def clock(self, latest: int) -> int:
         """Return the instant (microseconds) up to which is judged, where the latest event is known."""
@@ -224,7 +226,7 @@ class UserShard(NamedTuple):
 
     result: ShardResult
     ids: bytes
-    """Hashes of all ids that stand for an event, in order, as 64-bit integers."""
+    """Hashes of all ids that stand for an event, as 64-bit integers; in order, where they are compared in parts."""
     latest: int
     """The latest instant of an event, in microseconds."""
 
@@ -247,7 +249,8 @@ def fold_users(
     result = _result(intake.counts, fold_subjects(ground.program, users, ground.clock(max(own, latest))))
     result.buried = [(place, one.reason, one.detail, one.body) for place, _, one in intake.buried]
     result.handed_on = _handed_on(ground, intake)
-    return UserShard(result, array("q", sorted(_hashed(intake))).tobytes(), own)
+    hashes = _hashed(intake)
+    return UserShard(result, array("q", sorted(hashes) if ground.parts > 1 else hashes).tobytes(), own)
 
 
 def _hashed(intake: Intake) -> Iterator[int]:
@@ -304,6 +307,8 @@ def fold_others(ground: Ground, blocks: Iterable[Block], shard: int, latest: int
 
 def parts_of(ids: bytes, parts: int) -> list[tuple[int, int]]:
     """Return where each part of all hashes that there can be lies among those of a shard: offset and size, in bytes."""
+    if parts == 1:
+        return [(0, len(ids))]
     hashes = array("q", ids)
     width = hashes.itemsize
     bounds = [width * bisect_left(hashes, at * _HASHES // parts - _HASHES // 2) for at in range(parts + 1)]

@@ -7,6 +7,7 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 SHARDS: Final = "worker/engine/test_shards.py"
+CIRCUMSTANCES: Final = "acceptance/test_replay_circumstances.py"
 DIVIDED: Final = "property/test_divided.py"
 REBUILD: Final = "integration/test_rebuild.py"
 REAPPLY: Final = "integration/test_reapply.py"
@@ -60,6 +61,22 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="item.event.at >= ground.until",
         new="item.event.at > ground.until",
         tests=(DIVIDED,),
+    ),
+    Bug(
+        "half_a_recording_is_one",
+        "a compressed recording that was cut short is refused",
+        at="Frames.readinto",
+        old="if self._frame is not None:",
+        new="if self._frame is None:",
+        tests=("worker/test_recording.py",),
+    ),
+    Bug(
+        "shards_outlive_their_replay",
+        "no process is left of a replay that was killed",
+        at="large:_sit_down",
+        old="Thread(target=_follow_first_process, daemon=True).start()",
+        new="",
+        tests=(f"{CIRCUMSTANCES}::test_no_process_outlives_the_first_one",),
     ),
     Bug(
         "the_mark_is_no_secret",

@@ -31,9 +31,9 @@ def in_one_piece(rules: RuleSet, messages: list[bytes]) -> tuple[Result, list[An
     return replay(rules.rules, rules.program, messages, now=NOW, skew=SKEW, mark=MARK)
 
 
-def divided(rules: RuleSet, messages: list[bytes], processes: int = 1) -> tuple[Result, list[Any]]:
+def divided(rules: RuleSet, messages: list[bytes], processes: int = 1, parts: int = 1) -> tuple[Result, list[Any]]:
     assert rules.program is not None, rules.problems
-    ground = Ground(rules.rules, rules.program, SHARDS, now=NOW, skew=SKEW, mark=MARK)
+    ground = Ground(rules.rules, rules.program, SHARDS, now=NOW, skew=SKEW, mark=MARK, parts=parts)
     done = 0
 
     def moved(events: int) -> None:
@@ -62,13 +62,13 @@ def stolen(dice: Random, messages: list[bytes]) -> list[bytes]:
     return made
 
 
-@pytest.mark.parametrize(("spoilt_share", "processes"), [(0.0, 1), (0.002, 2), (0.3, 1)])
-def test_divided_it_says_the_same(rules: RuleSet, spoilt_share: float, processes: int) -> None:
+@pytest.mark.parametrize(("spoilt_share", "processes", "parts"), [(0.0, 1, 1), (0.002, 2, 3), (0.3, 1, 3)])
+def test_divided_it_says_the_same(rules: RuleSet, spoilt_share: float, processes: int, parts: int) -> None:
     dice = Random(int(spoilt_share * 1000) + 7)  # noqa: S311 - no secret
     messages = mixed(dice, spoilt_share)
     messages += stolen(dice, messages)
     dice.shuffle(messages)
-    whole, found = in_one_piece(rules, messages), divided(rules, messages, processes)
+    whole, found = in_one_piece(rules, messages), divided(rules, messages, processes, parts)
     assert found == whole
     assert whole[0].counts.late
     assert {one.reason for one in whole[1]} >= {"id_conflict"}

@@ -11,6 +11,7 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from dsl.outcome import hash_of, unlock_line
@@ -39,8 +40,10 @@ SHARDS: Final = 64
 SHARD_BYTES: Final = 8 * 1024 * 1024
 """Of a recording, for each shard, if it is so large that it needs more than SHARDS."""
 MOST_SHARDS: Final = 1024
-SHARDS_OF_PART: Final = 8
-"""Hashes of ids are compared in so many parts, each about as large as the hashes of these shards."""
+PART_BYTES: Final = 128 * 1024 * 1024
+"""Of a recording, for each part in which hashes of ids are compared. They take some 40 MB."""
+MOST_PARTS: Final = 128
+PARTS_OF_UNKNOWN: Final = 8
 WAITING_BYTES: Final = 32 * 1024 * 1024
 """Of messages that wait in memory to be spilled."""
 
@@ -48,6 +51,11 @@ WAITING_BYTES: Final = 32 * 1024 * 1024
 def shards_for(size: int) -> int:
     """Return into how many shards a recording of so many bytes is divided."""
     return min(max(SHARDS, size // SHARD_BYTES), MOST_SHARDS)
+
+
+def parts_for(size: int) -> int:
+    """Return in how many parts hashes of ids are compared; a recording of unknown size (0) may be a large one."""
+    return min(1 + size // PART_BYTES, MOST_PARTS) if size else PARTS_OF_UNKNOWN
 
 
 def cores() -> int:
@@ -107,7 +115,16 @@ _here: list[_Desk] = []
 def _sit_down(desk: _Desk) -> None:
     # The first process handles Ctrl-C for all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_follow_first_process, daemon=True).start()
     _here.append(desk)
+
+
+def _follow_first_process() -> None:
+    """End with the process that hands out tasks, however that ends: nothing else would."""
+    first = multiprocessing.parent_process()
+    if first is not None:
+        first.join()
+        os._exit(1)
 
 
 def _do(step: str, task: _Task) -> object:
@@ -130,8 +147,8 @@ class _Workshop:
         if self._pool is None:
             yield from ((task.shard, step(task)) for task in tasks)
             return
-        waiting = [self._pool.submit(_do, step.__name__, task) for task in tasks]
         try:
+            waiting = [self._pool.submit(_do, step.__name__, task) for task in tasks]
             for task, one in zip(tasks, waiting, strict=True):
                 yield task.shard, cast("T", one.result())
         except BrokenProcessPool as error:
@@ -147,7 +164,10 @@ def _workshop(desk: _Desk, processes: int) -> Generator[_Workshop]:
     fork = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(processes, mp_context=fork, initializer=_sit_down, initargs=(desk,))
     try:
-        pool.submit(os.getpid).result()
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise ProcessDiedError from error
         yield _Workshop(desk, pool)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -163,10 +183,19 @@ def run_large(
         OSError: there is no room for it on the disk.
         ProcessDiedError: a process was killed.
     """
-    shards = shards_for(size_of(request.streams))
-    ground = Ground(rules, program, shards, now=request.now, skew=SKEW, mark=new_mark(), until=request.until)
+    size = size_of(request.streams)
+    ground = Ground(
+        rules,
+        program,
+        shards_for(size),
+        now=request.now,
+        skew=SKEW,
+        mark=new_mark(),
+        until=request.until,
+        parts=parts_for(size),
+    )
     # Its processes are made before the first thread is, which draws the progress.
-    with large_replay(ground, cores()) as work:
+    with large_replay(ground, request.jobs or cores()) as work:
         total = 0
         with screen.progress("reading", quiet=request.quiet) as move:
             for piece in waiting:
@@ -199,7 +228,7 @@ class LargeReplay:
         self._results = results
         self._workshop = workshop
         self._router = shards.Router(desk.ground)
-        self._parts = max(1, desk.ground.shards // SHARDS_OF_PART)
+        self._parts = desk.ground.parts
         self._ids: dict[int, list[Extent]] = {}
         """By shard, where the hashes of each part lie."""
         self._latest: dict[int, int] = {}
