@@ -64,7 +64,7 @@ class Plain(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """Events of a recording, side by side with their ids, and whom they name."""
+    """Events of a recording, side by side with their ids, and all tenants and users among them."""
 
     events: list[Event]
     ids: list[str]
