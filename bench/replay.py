@@ -7,6 +7,7 @@ these rules alone, and trusts the file: it checks no contract, finds no conflict
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from argparse import ArgumentParser
@@ -22,6 +23,7 @@ from bench.events import Shape, make
 from bench.ledger import measure_ledgers
 from bench.machine import machine, versions
 from bench.measured import ACH, measure
+from bench.replay_parts import where
 
 RULES: Final = Path(__file__).with_name("rules.ach")
 LATE_AND_TWICE: Final = Shape(0, late=0.02, duplicates=0.01)
@@ -109,6 +111,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ledger", type=int, metavar="EVENTS", help="measure what reads a ledger of so many, instead")
+    parser.add_argument("--where", action="store_true", help="measure where the CPU of a replay goes, instead")
     parser.add_argument("--sql", help="run the SQL over a file, and nothing else")
     given = parser.parse_args()
     if given.sql:
@@ -123,6 +126,13 @@ def main() -> None:
         # In a process of its own: what this one holds would count as memory of those that it starts.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
             lines = other.submit(write, file, given.events).result()
+        if given.where:
+            print("\n".join(where(file, RULES, lines)))
+            return
+        # An installed package has its bytecode: the first round writes it, and does not count.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        replayed(file)
+        asked(file)
         ran = {"ach replay": list[Ran](), "SQL in DuckDB": list[Ran]()}
         for _ in range(given.rounds):
             ran["ach replay"].append(replayed(file))

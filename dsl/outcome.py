@@ -7,6 +7,7 @@ events in canonical order.
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 from hashlib import blake2b
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from dsl.compile import Plan, Program
     from dsl.event import Event
-    from dsl.progress import Grant, State
+    from dsl.progress import Amount, Grant, State
 
 
 class Subject(NamedTuple):
@@ -159,11 +160,19 @@ def progress_lines(plan: Plan, subject: Subject, state: State) -> Iterator[bytes
     """Yield what a digest says of a subject's progress, as of its last event; no line has a line break."""
     if state.mark is None:
         return
+    begin = msgspec.json.encode(subject)[:-1]
     for standing in standings(plan, state, state.mark.at):
         measure = standing.measure
-        if not measure.fraction:
-            continue
-        current = None if measure.current is None else canonical_number(measure.current)
-        target = None if measure.target is None else canonical_number(measure.target)
-        line = [*subject, standing.achievement, standing.tier, standing.version, str(measure.fraction), current, target]
-        yield msgspec.json.encode(line)
+        if measure.fraction:
+            named = (standing.achievement, standing.tier, standing.version)
+            yield begin + _rest_of_line(named, str(measure.fraction), _text(measure.current), _text(measure.target))
+
+
+def _text(number: Amount | None) -> str | None:
+    return None if number is None else canonical_number(number)
+
+
+@lru_cache(maxsize=4096)
+def _rest_of_line(named: tuple[str, str | None, int], fraction: str, current: str | None, target: str | None) -> bytes:
+    """Return a line of progress behind its subject. Many subjects stand at the same place."""
+    return b"," + msgspec.json.encode([*named, fraction, current, target])[1:]

@@ -205,6 +205,11 @@ class Reader:
         """What returns the fields as `strict` does, or raises `msgspec.MsgspecError`: then `strict` is to be asked."""
         return self._fast if self._lifted or self._maybe_null or not self._fields else self._decoder.decode
 
+    @property
+    def whole(self) -> Callable[[msgspec.Raw], dict[str, Value]] | None:
+        """What reads the fields of any JSON at once, or raises as `quick`; None where more is to be done."""
+        return None if self.quick == self._fast else self._decoder.decode
+
     def strict(self, payload: bytes | str) -> dict[str, Value] | Fault:
         """Return the declared fields that are present, or the first fault. The payload is valid JSON."""
         try:

@@ -75,6 +75,10 @@ SUMMARIES: Final = {
 }
 
 
+INTERRUPTED: Final = 130
+"""What a shell says of a process that Ctrl-C has ended."""
+
+
 class _Help(click.HelpFormatter):
     """Help that fits a terminal of 40 characters; click's own takes 50, and 30 of them for the names of options."""
 
@@ -117,6 +121,8 @@ class _Commands(LazyGroup):
             raise
         except (click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)  # click would say 1, as of an error
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of a pipe has gone, and click knows what to do

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-from contextlib import contextmanager
+import zlib
+from codecs import BOM_UTF8
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
@@ -27,27 +29,31 @@ class RecordingError(ValueError):
 @contextmanager
 def _opened(name: str) -> Generator[BinaryIO]:
     if name == STDIN:
-        yield sys.stdin.buffer
+        with _decompressed(cast("io.BufferedReader", sys.stdin.buffer)) as plain:
+            yield plain
         return
-    with Path(name).open("rb") as file:
-        # The format is in the first bytes; the name may say anything.
-        head = file.read(4)
-        file.seek(0)
+    with Path(name).open("rb") as file, _decompressed(file) as plain:
+        yield plain
+
+
+@contextmanager
+def _decompressed(file: io.BufferedReader) -> Generator[BinaryIO]:
+    """Yield what a file holds, without a byte order mark."""
+    # The format is in the first bytes; the name may say anything.
+    head = file.peek(len(_ZSTD))
+    plain: io.BufferedReader = file
+    with ExitStack() as opened:
         if head.startswith(_GZIP):
             import gzip  # noqa: PLC0415 - most recordings of an author are plain and small
 
-            with gzip.open(file) as plain:
-                yield cast("BinaryIO", plain)
-        elif head == _ZSTD:
-            import zstandard  # noqa: PLC0415 - the same
+            plain = cast("io.BufferedReader", opened.enter_context(gzip.open(file)))
+        elif head.startswith(_ZSTD):
+            from worker.zstd_frames import Frames  # noqa: PLC0415 - the same
 
-            try:
-                with zstandard.ZstdDecompressor().stream_reader(file) as plain:
-                    yield io.BufferedReader(cast("io.RawIOBase", plain))
-            except zstandard.ZstdError as error:
-                raise RecordingError(f"{name}: {error}") from error
-        else:
-            yield file
+            plain = io.BufferedReader(Frames(file))
+        if plain.peek(len(BOM_UTF8)).startswith(BOM_UTF8):
+            plain.read(len(BOM_UTF8))
+        yield plain
 
 
 def pieces(names: Iterable[str]) -> Iterator[list[bytes]]:
@@ -103,6 +109,6 @@ def _readable(name: str) -> Generator[BinaryIO]:
 def _readable_errors(name: str) -> Generator[None]:
     try:
         yield
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RecordingError(f"{name}: {why}") from error

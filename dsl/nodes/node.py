@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dsl.event import Event, Position
 from dsl.progress import Amount, Grant, State
@@ -72,12 +73,26 @@ def measure(current: Amount, target: Amount) -> Measure:
     if target <= 0:
         return NONE_OF_ONE
     shown = min(max(current, 0), target)
+    if type(shown) is int and type(target) is int:  # a key finds no decimal that is equal to one of these
+        return _of_whole_numbers(shown, target)
     return Measure(Fraction(shown) / Fraction(target), shown, target)
+
+
+@lru_cache(maxsize=4096)
+def _of_whole_numbers(shown: int, target: int) -> Measure:
+    return Measure(Fraction(shown, target), shown, target)
 
 
 def whole(target: Amount) -> Measure:
     """Return the measure of an atomic condition that holds."""
+    return _all_of(target) if type(target) is int else _whole(target)
+
+
+def _whole(target: Amount) -> Measure:
     return Measure(Fraction(1), target, target) if target > 0 else Measure(Fraction(1), 1, 1)
+
+
+_all_of: Final = lru_cache(maxsize=1024)(_whole)
 
 
 class Gate(NamedTuple):

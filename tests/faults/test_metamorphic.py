@@ -6,7 +6,6 @@ the numbers of the quick run.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import AsyncExitStack
 from functools import partial
@@ -18,16 +17,15 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from dsl.calendar import format_instant
 from dsl.outcome import digest, run
 from dsl.progress import decode, encode
 from dsl.ruleset import build
 from dsl.story import Arrival
-from dsl.types import SECOND
 from tests.databases import FORGET
 from tests.fixture_library import NOW, Fixture, histories, in_process, stories
 from tests.integration.engine import PATIENCE, Engine
 from tests.reference import strategies
+from tests.reference.bodies import body_of
 from worker import app
 from worker.admin.results import read_results
 from worker.admin.rollout import apply_rules
@@ -189,25 +187,6 @@ def test_drawn_rules_and_streams(part: int) -> None:
 
 
 # -- through pipelines and workers ---------------------------------------------------------------------------
-
-
-def body_of(event: Event) -> bytes:
-    """Return an event as JSON text; decimals as strings, which the contract takes for the same."""
-    sign, minutes = "-" if event.offset < 0 else "+", abs(event.offset) // 60
-    local = format_instant(event.at + event.offset * SECOND).removesuffix("Z")
-    payload = {
-        name: format_instant(value) if name == "t" and isinstance(value, int) else value
-        for name, value in event.fields.items()
-    }
-    said = {
-        "event_id": event.id,
-        "event_type": event.type,
-        "user_id": event.user,
-        "tenant_id": event.tenant,
-        "occurred_at": f"{local}{sign}{minutes // 60:02d}:{minutes % 60:02d}",
-        "payload": payload,
-    }
-    return json.dumps(said, default=str).encode()
 
 
 async def deployed(engine: Engine, store: Store, text: str) -> Deployed:

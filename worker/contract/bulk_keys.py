@@ -21,7 +21,6 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 class Key(msgspec.Struct, frozen=True, gc=False):
     """Whose an event is; all else that it says is passed over."""
 
-    tenant_id: _Text
     user_id: _Text
 
 

@@ -45,6 +45,9 @@ T = TypeVar("T")
 _OTHERS: Final = 32
 """Characters of a row, at least, that are of none of its texts: marks, the offset and the instant."""
 
+_LEAST: Final = len(b'{"":}')
+"""Bytes of an object around another one, at least."""
+
 _decode: Final = msgspec.json.Decoder(list[Wire]).decode
 _decode_marked: Final = msgspec.json.Decoder(list[Wire | int]).decode
 
@@ -60,6 +63,15 @@ class Plain(NamedTuple):
     """All regions of the events, if some have an attribute of their own."""
 
 
+class Recorded(NamedTuple):
+    """Events of a recording, side by side with their ids, and all tenants and users among them."""
+
+    events: list[Event]
+    ids: list[str]
+    tenants: AbstractSet[str]
+    users: AbstractSet[str]
+
+
 class PlainReader:
     """The contract under one rule set; see `Contract` for its arguments.
 
@@ -71,10 +83,12 @@ class PlainReader:
         self._readers = readers
         self._quick = {name: reader.quick for name, reader in readers.items()}
         self._types = {name: name for name in readers}
+        self._whole = {name: reader.whole or _in_steps(reader.quick) for name, reader in readers.items()}
         self._prefix = prefix
         self._skew = skew
         self._mark = mark
-        self._between = b",%d," % (mark or 0)
+        self.between = b",%d," % (mark or 0)
+        """What stands between messages of one event each that are read as one."""
 
     def read(
         self, subjects: Sequence[str], bodies: Sequence[bytes], *, now: int, ends: Sequence[str] | None
@@ -96,12 +110,54 @@ class PlainReader:
         """Read messages of one event each as one array, which costs half as much."""
         if self._mark is None and len(bodies) > 1:
             return None
-        joined = b"[" + self._between.join(bodies) + b"]"
+        joined = b"[" + self.between.join(bodies) + b"]"
+        wires = self._wires_of(joined, len(bodies))
+        return None if wires is None else self._read(wires, (joined,), subjects, ends, now)
+
+    def _wires_of(self, joined: bytes, number: int) -> list[Wire] | None:
         found = _decoded(_decode_marked, joined)
-        if found is None or len(found) != 2 * len(bodies) - 1 or found[1::2] != [self._mark] * (len(bodies) - 1):
+        if found is None or len(found) != 2 * number - 1 or found[1::2] != [self._mark] * (number - 1):
             return None
         wires = cast("list[Wire]", found[::2])
-        return None if int in map(type, wires) else self._read(wires, (joined,), subjects, ends, now)
+        return None if int in map(type, wires) else wires
+
+    def read_joined(self, joined: bytes, number: int, longest: int, *, now: int) -> Recorded | None:
+        """Return the events of some messages of one event each, without rows; None if one needs a closer look.
+
+        They stand as one array with `between` between any two; `longest` is the size in bytes of the longest. Whose
+        they are is not held against a subject: a recording has none.
+        """
+        if longest > MAX_MESSAGE_BYTES or (self._mark is None and number > 1):
+            return None
+        wires = self._wires_of(joined, number)
+        if wires is None:
+            return None
+        written = [wire.occurred_at for wire in wires]
+        instants = read_instants(written)
+        if instants is None or not self._in_time(written, instants.at, now):
+            return None
+        fields = self._fields_within(wires)
+        if fields is None or not (
+            _is_too_short_to_be_deep(joined, longest) or _is_flat((joined,), _payloads_of(wires))
+        ):
+            return None
+        tenants, houses = _one_of_each([wire.tenant_id for wire in wires])
+        users, names = _one_of_each([wire.user_id for wire in wires])
+        types = [self._types.get(wire.event_type, wire.event_type) for wire in wires]
+        ids, sources = [wire.event_id for wire in wires], {wire.source or "" for wire in wires}
+        if not _fit_keys(wires, (ids, types, names, houses, sources)):
+            return None
+        events = [*map(Event, tenants, ids, types, users, instants.at, instants.offset, fields)]
+        return Recorded(events, ids, houses.keys(), names.keys())
+
+    def _fields_within(self, wires: Sequence[Wire]) -> list[dict[str, Value]] | None:
+        """Return the fields of each event; None if one breaks the contract of its type."""
+        whole = self._whole
+        try:
+            return [whole.get(wire.event_type, _nothing_within)(wire.payload) for wire in wires]
+        except msgspec.MsgspecError:
+            payloads = _given_of(_payloads_of(wires))
+            return None if payloads is None else self._strictly([wire.event_type for wire in wires], payloads)
 
     def _arrays(
         self, subjects: Iterable[str], bodies: Sequence[bytes], now: int, ends: Sequence[str] | None
@@ -200,7 +256,7 @@ class PlainReader:
         return found
 
 
-def _one_of_each(texts: Sequence[str]) -> tuple[list[str], Collection[str]]:
+def _one_of_each(texts: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return texts, one object for all that are equal, and those objects.
 
     What many events share is found in the processor's cache.
@@ -209,10 +265,29 @@ def _one_of_each(texts: Sequence[str]) -> tuple[list[str], Collection[str]]:
     return [*map(known.setdefault, texts, texts)], known
 
 
+def _in_steps(quick: Callable[[str], dict[str, Value]]) -> Callable[[msgspec.Raw], dict[str, Value]]:
+    """Return what reads the fields of a payload that may not be there, or be no object."""
+
+    def fields(payload: msgspec.Raw) -> dict[str, Value]:
+        text = given(str(payload, "utf-8"))
+        if text is not None and not is_object(text):
+            raise msgspec.ValidationError(text)
+        return quick(text or "{}")
+
+    return fields
+
+
+def _payloads_of(wires: Iterable[Wire]) -> list[str]:
+    return [str(wire.payload, "utf-8") for wire in wires]
+
+
 def _nothing(payload: str) -> dict[str, Value]:
     """Return the fields of an event type that is not declared."""
     del payload
     return {}
+
+
+_nothing_within: Final = _in_steps(_nothing)
 
 
 def each_of(values: Iterable[T], sizes: Iterable[int]) -> Iterator[T]:
@@ -256,6 +331,11 @@ def _inner(array: bytes) -> int:
     """Return how many brackets there may be within an array. To look for one costs a tenth of counting."""
     second = array.find(b"[", array.find(b"[") + 1)
     return 0 if second < 0 else array.count(b"[", second)
+
+
+def _is_too_short_to_be_deep(joined: bytes, longest: int) -> bool:
+    """Tell whether no object of an array can be nested too deep: it has no array, and `longest` bytes at the most."""
+    return longest <= MAX_DEPTH * _LEAST and joined.find(b"[", 1) < 0
 
 
 def _is_flat(arrays: Iterable[bytes], payloads: Sequence[str]) -> bool:

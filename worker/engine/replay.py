@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from itertools import chain, islice
+from itertools import accumulate, chain, count, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,6 +17,7 @@ import msgspec
 from dsl.outcome import Unlock, by_subject, hash_of, unlock_line
 from dsl.roles import is_pseudonym
 from worker.contract.bulk_reader import each_of
+from worker.contract.fields import is_array
 from worker.contract.partition import raw_subject
 from worker.contract.reasons import Reason
 from worker.contract.sameness import Written, same_body, stored_body, written_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dsl.compile import Program
     from dsl.event import Event
     from dsl.schema import Rules
+    from worker.contract.bulk_reader import Recorded
     from worker.engine.renames import Renames
 
 
@@ -110,11 +112,31 @@ class _Zeros:
 _FIRST: Final = _Zeros()
 
 
+class Joined:
+    """Messages that stand in one text, as in `PlainReader.read_joined`, cut out where one of them is asked for."""
+
+    def __init__(self, joined: bytes, sizes: Sequence[int], between: int) -> None:
+        self._joined = joined
+        self._sizes = sizes
+        self._between = between
+        self._ends: list[int] = []
+
+    def __getitem__(self, at: int) -> bytes:
+        if not self._ends:
+            ends = accumulate(self._sizes)
+            self._ends = [1 + end + number * self._between for number, end in enumerate(ends)]
+        return self._joined[self._ends[at] - self._sizes[at] : self._ends[at]]
+
+    def each(self) -> list[bytes]:
+        """Return all of them."""
+        return [self[at] for at in range(len(self._sizes))]
+
+
 class _Read(NamedTuple):
     """Events that were read together, side by side with where they come from."""
 
     events: list[Event]
-    bodies: Sequence[bytes]
+    bodies: Sequence[bytes] | Joined
     elements: Sequence[int] | _Zeros
     places: Sequence[int]
 
@@ -147,6 +169,8 @@ class Intake:
         """Of each tenant, with the number of the event that has it among all that were read."""
         self.buried: list[Buried] = []
         self._foreign = foreign
+        self._users: set[str] = set()
+        """Those that are known to be none that was erased."""
         self._subject = raw_subject(PREFIX)
         self._read: list[_Read] = []
         self._bases: list[int] = []
@@ -169,8 +193,20 @@ class Intake:
 
     def take_some(self, bodies: Sequence[bytes], places: Sequence[int], *, now: int) -> None:
         """Take messages that are read together, each with its place among all."""
-        if self._take_plain(bodies, places, now):
-            return
+        if not self._take_plain(bodies, places, now):
+            self._take_pieces(bodies, places, now)
+
+    def take_joined(self, joined: bytes, sizes: Sequence[int], places: Sequence[int], *, now: int) -> None:
+        """Take messages that stand in one text as in `PlainReader.read_joined`, with the size and the place of each."""
+        reader = self.contract.plain
+        bodies = Joined(joined, sizes, len(reader.between))
+        found = reader.read_joined(joined, len(sizes), max(sizes), now=now)
+        if found is None:
+            self._take_pieces(bodies.each(), places, now)
+        else:
+            self._accept_recorded(found, bodies, places)
+
+    def _take_pieces(self, bodies: Sequence[bytes], places: Sequence[int], now: int) -> None:
         for at in range(0, len(bodies), PIECE):
             piece, theirs = bodies[at : at + PIECE], places[at : at + PIECE]
             if not self._take_plain(piece, theirs, now):
@@ -186,26 +222,31 @@ class Intake:
 
     def _take_plain(self, bodies: Sequence[bytes], places: Sequence[int], now: int) -> bool:
         """Take messages that the bulk reader can read; False where one of them is not plain, and none is taken."""
-        plain = self.contract.plain.read([self._subject] * len(bodies), bodies, now=now, ends=None)
-        if plain is None or (plain.sizes is not None and 0 in plain.sizes):
+        reader = self.contract.plain
+        if not is_array(bodies[0]):
+            joined = b"[" + reader.between.join(bodies) + b"]"
+            found = reader.read_joined(joined, len(bodies), max(map(len, bodies)), now=now)
+            if found is not None:
+                self._accept_recorded(found, bodies, places)
+            return found is not None
+        plain = reader.read([self._subject] * len(bodies), bodies, now=now, ends=None)
+        if plain is None or plain.sizes is None or 0 in plain.sizes:
             return False
-        if plain.sizes is None:
-            self._accept(_Read(plain.events, bodies, _FIRST, places))
-        else:
-            elements = [*chain.from_iterable(map(range, plain.sizes))]
-            columns = [*each_of(bodies, plain.sizes)], elements, [*each_of(places, plain.sizes)]
-            self._accept(_Read(plain.events, *columns))
+        elements = [*chain.from_iterable(map(range, plain.sizes))]
+        columns = [*each_of(bodies, plain.sizes)], elements, [*each_of(places, plain.sizes)]
+        self._accept(_Read(plain.events, *columns))
         return True
 
     def _accept(self, read: _Read) -> None:
         """Take events that keep the contract: the first with each id. All at once, but for those that are unusual."""
-        if self._doubtful or self._foreign or any(map(is_pseudonym, {event.user for event in read.events})):
+        if self._doubtful or self._foreign or not self._are_people({event.user for event in read.events}):
             read = self._fit(read)
-        base = self._bases[-1] + len(self._read[-1].events) if self._bases else 0
-        self._bases.append(base)
-        self._read.append(read)
-        ids, events = self.ids, read.events
-        firsts = [ids[event.tenant].setdefault(event.id, number) for number, event in enumerate(events, base)]
+        ids, base = self.ids, self._add(read)
+        self._keep(read, base, [ids[event.tenant].setdefault(event.id, n) for n, event in enumerate(read.events, base)])
+
+    def _keep(self, read: _Read, base: int, firsts: list[int]) -> None:
+        """Keep events; `firsts` are the numbers of the first ones with their ids."""
+        events = read.events
         # Each has its own number as a rule, and these ascend.
         if firsts == [*range(base, base + len(events))]:
             self.events += events
@@ -215,6 +256,32 @@ class Intake:
                 self.events.append(events[number - base])
             else:
                 self._repeated(self.taken(number), self.taken(first))
+
+    def _accept_recorded(self, found: Recorded, bodies: Sequence[bytes] | Joined, places: Sequence[int]) -> None:
+        """Take events as `_accept` does: without a look at each, where all are of one tenant and none is unusual."""
+        read, (tenant, *more) = _Read(found.events, bodies, _FIRST, places), found.tenants
+        if more or self._doubtful or self._foreign or not self._are_people(found.users):
+            self._accept(read)
+            return
+        base = self._add(read)
+        self._keep(read, base, [*map(self.ids[tenant].setdefault, found.ids, count(base))])
+
+    def _add(self, read: _Read) -> int:
+        """Keep events that were read together; return the number of the first."""
+        base = self._bases[-1] + len(self._read[-1].events) if self._bases else 0
+        self._bases.append(base)
+        self._read.append(read)
+        return base
+
+    def _are_people(self, users: AbstractSet[str]) -> bool:
+        """Tell whether no user is an erased one."""
+        known = self._users
+        if users <= known:
+            return True
+        if any(map(is_pseudonym, users)):
+            return False
+        known |= users
+        return True
 
     def all_taken(self) -> Iterator[Taken]:
         """Yield the first event with each id: tenant by tenant, in the order of arrival."""
@@ -257,7 +324,9 @@ class Intake:
 
     def _repeated(self, item: Taken, known: Taken) -> None:
         """Count an event whose id is known."""
-        if same_body(item.event, item.written, stored_body(known.event, known.written)):
+        if item.own_body == known.own_body or same_body(
+            item.event, item.written, stored_body(known.event, known.written)
+        ):
             self.counts.duplicates += 1
         else:
             self._contradict(item)
@@ -269,6 +338,11 @@ class Intake:
     def _bury(self, place: int, element: int, rejected: Rejected) -> None:
         self.counts.dead += 1
         self.buried.append(Buried(place, element, rejected))
+
+
+def before(until: int | None, events: list[Event]) -> list[Event]:
+    """Return the events that occurred before an instant in microseconds; None: all."""
+    return events if until is None else [event for event in events if event.at < until]
 
 
 def replay(  # noqa: PLR0913 - each by name
@@ -289,7 +363,7 @@ def replay(  # noqa: PLR0913 - each by name
     """
     intake = Intake(rules, program, skew=skew, mark=mark)
     intake.take_all(messages, now=now)
-    events = [event for event in intake.events if until is None or event.at < until]
+    events = before(until, intake.events)
     intake.counts.events = len(events)
     by_user = events_of_users(events)
     intake.counts.late = put_in_order(by_user)

@@ -7,7 +7,9 @@
 3. An id stands for one event of a tenant, of any user. A shard sees those of its users alone, so it hands out a hash
    of each id, and `shared_ids` finds those that several shards have. Which of them came first, `claims_of` tells; the
    other shards are folded again, and the id is foreign there.
-4. `fold_others` folds the subjects that were handed something on.
+4. The clock is the latest event of all shards. Where a version begins between that and the latest event of a shard,
+   the shard is folded again.
+5. `fold_others` folds the subjects that were handed something on.
 
 What comes out is what `replay` makes of the same messages in one piece.
 """
@@ -29,7 +31,7 @@ from worker.contract.bulk_keys import elements_keyed, keys_of
 from worker.contract.reasons import Reason
 from worker.contract.strict_reader import Contract, Rejected, element_of
 from worker.engine.decoding import PIECE, subjects_of
-from worker.engine.replay import PREFIX, Buried, Counts, Intake
+from worker.engine.replay import PREFIX, Buried, Counts, Intake, before
 from worker.engine.subject_folds import events_of_users, fold_subjects, hears_own_events, put_in_order
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ Id = tuple[str, str]
 
 
 class Ground(NamedTuple):
-    """What all shards have in common; `now` and `skew` in microseconds, `mark` as in `Contract`."""
+    """What all shards have in common; `now`, `skew` and `until` as in `replay`, `mark` as in `Contract`."""
 
     rules: Rules
     program: Program
@@ -62,17 +64,45 @@ class Ground(NamedTuple):
     now: int
     skew: int
     mark: int
+    until: int | None = None
+    parts: int = 1
+    """In so many parts the hashes of ids are compared."""
+
+    def clock(self, latest: int) -> int:
+        """Return the instant (microseconds) up to which is judged, where the latest event is known."""
+        return latest if self.until is None else self.until
+
+    def begins_between(self, clock: int, later: int) -> bool:
+        """Tell whether a version begins between two instants, the later one included."""
+        moments = chain.from_iterable(plan.moments for plan in self.program.scopes.values())
+        return any(clock < moment.at <= later for moment in moments)
 
 
-class Block(NamedTuple):
+class Waiting(NamedTuple):
     """Messages of one event each, with their places among all."""
 
     places: list[int]
     bodies: list[bytes]
 
 
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """The same, packed: places and sizes are native integers of 64 and 32 bits."""
+
+    places: bytes
+    sizes: bytes
+    joined: bytes
+    """As in `PlainReader.read_joined`."""
+
+
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_block: Final = msgspec.msgpack.Decoder(Block).decode
+
+
+def packed(ground: Ground, waiting: Waiting) -> Block:
+    """Return messages as a block."""
+    places, bodies = waiting
+    joined = b"[" + (b",%d," % ground.mark).join(bodies) + b"]"
+    return Block(array("q", places).tobytes(), array("I", map(len, bodies)).tobytes(), joined)
 
 
 def bytes_of(block: Block) -> bytes:
@@ -91,7 +121,7 @@ class Router:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._contract = Contract(ground.rules.events, prefix=PREFIX, skew=ground.skew, mark=ground.mark)
-        self._waiting = [Block([], []) for _ in range(ground.shards)]
+        self._waiting = [Waiting([], []) for _ in range(ground.shards)]
         self._next = 0
         self.bytes = 0
         """Of all that waits."""
@@ -110,11 +140,11 @@ class Router:
 
     def blocks(self, *, rest: bool = False) -> Iterator[tuple[int, Block]]:
         """Yield the blocks that are full, or all that waits, each with its shard."""
-        for shard, block in enumerate(self._waiting):
-            if len(block.places) >= FULL or (rest and block.places):
-                self._waiting[shard] = Block([], [])
-                self.bytes -= sum(map(len, block.bodies))
-                yield shard, block
+        for shard, waiting in enumerate(self._waiting):
+            if len(waiting.places) >= FULL or (rest and waiting.places):
+                self._waiting[shard] = Waiting([], [])
+                self.bytes -= sum(map(len, waiting.bodies))
+                yield shard, packed(self._ground, waiting)
 
     def _route_plain(self, bodies: Sequence[bytes], first: int) -> bool:
         """Route messages of one event each; False where one of them needs a closer look, and none is routed."""
@@ -125,12 +155,12 @@ class Router:
         return True
 
     def _send(self, keys: Sequence[Key], bodies: Sequence[bytes], places: Iterable[int]) -> None:
+        # One user is one object after the other here, and its hash is kept in none of them.
         waiting, shards = self._waiting, self._ground.shards
-        homes = [hashed % shards for hashed in map(hash, keys)]
-        for home, body, place in zip(homes, bodies, places, strict=False):
-            block = waiting[home]
-            block.places.append(place)
-            block.bodies.append(body)
+        homes = [hashed % shards for hashed in map(hash, [key.user_id for key in keys])]
+        for (theirs, texts), body, place in zip(map(waiting.__getitem__, homes), bodies, places, strict=False):
+            theirs.append(place)
+            texts.append(body)
         self.bytes += sum(map(len, bodies))
 
     def _look_closely(self, body: bytes, place: int) -> None:
@@ -165,16 +195,12 @@ class ShardResult(msgspec.Struct):
     unlocks: list[tuple[int, Unlock]]
     """As in `Folded`."""
     lines: list[bytes]
-    latest: int = 0
-    """The latest instant of an event, in microseconds."""
     buried: list[tuple[int, Reason, str, bytes]] = []
     """Each behind its place."""
     handed_on: dict[int, Block] = {}
     """By shard: events of subjects that are folded there."""
 
 
-NO_MOMENTS: Final = -(2**63)
-"""A clock that reaches no version: rules with versions that begin are replayed as a whole."""
 _decode_result: Final = msgspec.msgpack.Decoder(ShardResult).decode
 
 
@@ -191,30 +217,40 @@ def result_unpacked(data: bytes) -> ShardResult:
 def _taken(ground: Ground, blocks: Iterable[Block], foreign: AbstractSet[Id]) -> Intake:
     intake = Intake(ground.rules, ground.program, skew=ground.skew, mark=ground.mark, foreign=foreign)
     for block in blocks:
-        intake.take_some(block.bodies, block.places, now=ground.now)
+        intake.take_joined(block.joined, array("I", block.sizes), array("q", block.places), now=ground.now)
     return intake
 
 
 class UserShard(NamedTuple):
-    """What came of the users of a shard; hashes of all ids that stand for an event, in order, as 64-bit integers."""
+    """What came of the users of a shard."""
 
     result: ShardResult
     ids: bytes
+    """Hashes of all ids that stand for an event, as 64-bit integers; in order, where they are compared in parts."""
+    latest: int
+    """The latest instant of an event, in microseconds."""
 
 
-def fold_users(ground: Ground, blocks: Iterable[Block], foreign: AbstractSet[Id] = frozenset()) -> UserShard:
-    """Read a shard and fold its users; `foreign` are ids that stand for events of other shards."""
+def fold_users(
+    ground: Ground, blocks: Iterable[Block], foreign: AbstractSet[Id] = frozenset(), latest: int = 0
+) -> UserShard:
+    """Read a shard and fold its users.
+
+    `foreign` are ids that stand for events of other shards, `latest` is the latest instant of these, where it is known.
+    """
     intake = _taken(ground, blocks, foreign)
-    by_user = events_of_users(intake.events)
-    intake.counts.events = len(intake.events)
+    events = before(ground.until, intake.events)
+    by_user = events_of_users(events)
+    intake.counts.events = len(events)
     intake.counts.late = put_in_order(by_user)
     # Where events name several users, a history is spread over shards.
     users = {} if ground.program.roles.naming else by_user
-    result = _result(intake.counts, fold_subjects(ground.program, users, NO_MOMENTS))
-    result.latest = max([event.at for event in intake.events], default=0)
+    own = max([event.at for event in events], default=0)
+    result = _result(intake.counts, fold_subjects(ground.program, users, ground.clock(max(own, latest))))
     result.buried = [(place, one.reason, one.detail, one.body) for place, _, one in intake.buried]
     result.handed_on = _handed_on(ground, intake)
-    return UserShard(result, array("q", sorted(_hashed(intake))).tobytes())
+    hashes = _hashed(intake)
+    return UserShard(result, array("q", sorted(hashes) if ground.parts > 1 else hashes).tobytes(), own)
 
 
 def _hashed(intake: Intake) -> Iterator[int]:
@@ -231,14 +267,16 @@ def _result(counts: Counts, folded: Folded) -> ShardResult:
 
 def _handed_on(ground: Ground, intake: Intake) -> dict[int, Block]:
     """Return by shard what subjects hear that are not folded with the users of this one."""
-    found: defaultdict[int, Block] = defaultdict(lambda: Block([], []))
     if hears_own_events(ground.program):
         return {}
+    found = defaultdict[int, Waiting](lambda: Waiting([], []))
     for item in intake.all_taken():
+        if ground.until is not None and item.event.at >= ground.until:
+            continue
         for shard in sorted({_home(ground, subject) for subject, _ in _elsewhere(ground.program, item.event)}):
             found[shard].places.append(item.place)
             found[shard].bodies.append(item.own_body)
-    return dict(found)
+    return {shard: packed(ground, waiting) for shard, waiting in found.items()}
 
 
 def _elsewhere(program: Program, event: Event) -> Iterator[tuple[Subject, Event]]:
@@ -253,15 +291,15 @@ def _home(ground: Ground, subject: Subject) -> int:
     return crc32("\0".join(subject).encode()) % ground.shards
 
 
-def fold_others(ground: Ground, blocks: Iterable[Block], shard: int) -> ShardResult:
-    """Fold the subjects of a shard over what was handed on to it."""
+def fold_others(ground: Ground, blocks: Iterable[Block], shard: int, latest: int) -> ShardResult:
+    """Fold the subjects of a shard over what was handed on to it; `latest` is the latest instant of all events."""
     subjects: defaultdict[Subject, list[Event]] = defaultdict(list)
     for event in _taken(ground, blocks, frozenset()).events:
         for subject, seen in _elsewhere(ground.program, event):
             if _home(ground, subject) == shard:
                 subjects[subject].append(seen)
     put_in_order(subjects)
-    return _result(Counts(), fold_subjects(ground.program, subjects, NO_MOMENTS))
+    return _result(Counts(), fold_subjects(ground.program, subjects, ground.clock(latest)))
 
 
 # -- ids that several shards have --------------------------------------------------------------------------------------
@@ -269,6 +307,8 @@ def fold_others(ground: Ground, blocks: Iterable[Block], shard: int) -> ShardRes
 
 def parts_of(ids: bytes, parts: int) -> list[tuple[int, int]]:
     """Return where each part of all hashes that there can be lies among those of a shard: offset and size, in bytes."""
+    if parts == 1:
+        return [(0, len(ids))]
     hashes = array("q", ids)
     width = hashes.itemsize
     bounds = [width * bisect_left(hashes, at * _HASHES // parts - _HASHES // 2) for at in range(parts + 1)]
@@ -277,12 +317,11 @@ def parts_of(ids: bytes, parts: int) -> list[tuple[int, int]]:
 
 def shared_ids(hashes: Sequence[bytes]) -> set[int]:
     """Return the hashes that several shards have, each with the ids of one part."""
-    apart = [set(array("q", one)) for one in hashes]
-    together = set[int]().union(*apart)
-    if len(together) == sum(map(len, apart)):
+    arrays = [array("q", one) for one in hashes]
+    if len(set[int]().union(*arrays)) == sum(map(len, arrays)):
         return set()
     seen, shared = set[int](), set[int]()
-    for one in apart:
+    for one in map(set, arrays):
         shared |= seen & one
         seen |= one
     return shared

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import accumulate
-from operator import lt
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter, lt
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import USER
 from dsl.fold import fold
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from dsl.compile import Program
     from dsl.event import Event
     from dsl.outcome import Unlock
+
+
+_at: Final = attrgetter("at")
 
 
 class Folded(NamedTuple):
@@ -52,7 +55,12 @@ def put_in_order(subjects: dict[Subject, list[Event]]) -> int:
     late = 0
     for subject, events in subjects.items():
         instants = [event.at for event in events]
-        if not all(map(lt, instants, instants[1:])):
+        if all(map(lt, instants, instants[1:])):
+            continue
+        if len({*instants}) == len(instants):  # then no id decides
+            late += sum(map(lt, instants, accumulate(instants, max)))
+            subjects[subject] = sorted(events, key=_at)
+        else:
             places = [*map(canonical_order, events)]
             late += sum(map(lt, places, accumulate(places, max)))
             subjects[subject] = sorted(events, key=canonical_order)

@@ -89,8 +89,8 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "one_mark_for_all",
         "no body passes for two when many are read as one",
-        at="PlainReader._objects",
-        old="or found[1::2] != [self._mark] * (len(bodies) - 1)",
+        at="PlainReader._wires_of",
+        old="or found[1::2] != [self._mark] * (number - 1)",
         new="",
         tests=("worker/contract/test_bulk_reader.py",),
     ),

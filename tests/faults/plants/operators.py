@@ -361,7 +361,7 @@ _LEDGER: Final = (
     Bug(
         "spoilt_message_takes_its_piece",
         "a replay reads many messages at once, and loses none of them to a spoilt one",
-        at="Intake.take_some",
+        at="Intake._take_pieces",
         old="if not self._take_plain(piece, theirs, now):",
         new="if not self._take_plain(piece, theirs, now) and len(piece) < PIECE:",
         tests=("worker/engine/test_replay.py",),

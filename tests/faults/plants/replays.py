@@ -7,6 +7,8 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 SHARDS: Final = "worker/engine/test_shards.py"
+CIRCUMSTANCES: Final = "acceptance/test_replay_circumstances.py"
+DIVIDED: Final = "property/test_divided.py"
 REBUILD: Final = "integration/test_rebuild.py"
 REAPPLY: Final = "integration/test_reapply.py"
 BETWEEN: Final = f"{REBUILD}::test_what_comes_between_snapshot_and_lock_counts"
@@ -43,6 +45,38 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="if _home(ground, subject) == shard:",
         new="if _home(ground, subject) >= 0:",
         tests=(SHARDS,),
+    ),
+    Bug(
+        "versions_begin_by_the_clock_of_a_shard",
+        "what is earned when a version begins is earned in every shard, or in none",
+        at="Ground.begins_between",
+        old="clock < moment.at <= later",
+        new="clock > later",
+        tests=(DIVIDED,),
+    ),
+    Bug(
+        "events_behind_the_end_handed_on",
+        "a team hears no event behind the end of a replay",
+        at="shards:_handed_on",
+        old="item.event.at >= ground.until",
+        new="item.event.at > ground.until",
+        tests=(DIVIDED,),
+    ),
+    Bug(
+        "half_a_recording_is_one",
+        "a compressed recording that was cut short is refused",
+        at="Frames.readinto",
+        old="if self._frame is not None:",
+        new="if self._frame is None:",
+        tests=("worker/test_recording.py",),
+    ),
+    Bug(
+        "shards_outlive_their_replay",
+        "no process is left of a replay that was killed",
+        at="large:_sit_down",
+        old="Thread(target=_follow_first_process, daemon=True).start()",
+        new="",
+        tests=(f"{CIRCUMSTANCES}::test_no_process_outlives_the_first_one",),
     ),
     Bug(
         "the_mark_is_no_secret",

@@ -31,9 +31,9 @@ def in_one_piece(rules: RuleSet, messages: list[bytes]) -> tuple[Result, list[An
     return replay(rules.rules, rules.program, messages, now=NOW, skew=SKEW, mark=MARK)
 
 
-def divided(rules: RuleSet, messages: list[bytes], processes: int = 1) -> tuple[Result, list[Any]]:
+def divided(rules: RuleSet, messages: list[bytes], processes: int = 1, parts: int = 1) -> tuple[Result, list[Any]]:
     assert rules.program is not None, rules.problems
-    ground = Ground(rules.rules, rules.program, SHARDS, now=NOW, skew=SKEW, mark=MARK)
+    ground = Ground(rules.rules, rules.program, SHARDS, now=NOW, skew=SKEW, mark=MARK, parts=parts)
     done = 0
 
     def moved(events: int) -> None:
@@ -62,13 +62,13 @@ def stolen(dice: Random, messages: list[bytes]) -> list[bytes]:
     return made
 
 
-@pytest.mark.parametrize(("spoilt_share", "processes"), [(0.0, 1), (0.002, 2), (0.3, 1)])
-def test_divided_it_says_the_same(rules: RuleSet, spoilt_share: float, processes: int) -> None:
+@pytest.mark.parametrize(("spoilt_share", "processes", "parts"), [(0.0, 1, 1), (0.002, 2, 3), (0.3, 1, 3)])
+def test_divided_it_says_the_same(rules: RuleSet, spoilt_share: float, processes: int, parts: int) -> None:
     dice = Random(int(spoilt_share * 1000) + 7)  # noqa: S311 - no secret
     messages = mixed(dice, spoilt_share)
     messages += stolen(dice, messages)
     dice.shuffle(messages)
-    whole, found = in_one_piece(rules, messages), divided(rules, messages, processes)
+    whole, found = in_one_piece(rules, messages), divided(rules, messages, processes, parts)
     assert found == whole
     assert whole[0].counts.late
     assert {one.reason for one in whole[1]} >= {"id_conflict"}
@@ -98,14 +98,16 @@ def test_cloud_events_are_divided_too(rules: RuleSet) -> None:
 
 def test_blocks_wait_until_they_are_full(rules: RuleSet) -> None:
     assert rules.program is not None
-    router = shards.Router(Ground(rules.rules, rules.program, 1, now=NOW, skew=SKEW, mark=MARK))
+    ground = Ground(rules.rules, rules.program, 1, now=NOW, skew=SKEW, mark=MARK)
+    router = shards.Router(ground)
     dice = Random(6)  # noqa: S311 - no secret
     bodies = [json.dumps(good_event(dice, number)).encode() for number in range(shards.FULL + 1)]
     router.route(bodies[:-1][: shards.FULL - 1])
     assert [*router.blocks()] == []
     router.route(bodies[shards.FULL - 1 :])
     ((shard, block),) = router.blocks()
-    assert (shard, block.bodies) == (0, bodies)
+    assert shard == 0
+    assert block == shards.packed(ground, shards.Waiting([n << 20 for n in range(len(bodies))], bodies))
     assert router.bytes == 0
     assert [*router.blocks(rest=True)] == []
     assert shards.block_of(shards.bytes_of(block)) == block

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 20
 """Differences and dead letters that are listed; the rest is counted."""
+MOST_JOBS: Final = 64
+"""There are no more shards to fold, as a rule."""
 IN_MEMORY_BYTES: Final = 16 * 1024 * 1024
 """Of a recording that is folded in memory, which takes some five times as many; a larger one is divided."""
 
@@ -76,12 +78,20 @@ class OfLedger(TypedDict):
 @click.option("--tenant", "-t", type=NAMED, metavar="T", help="With --from-ledger: of one tenant.")
 @click.option("--user", "-u", type=NAMED, metavar="U", help="With --from-ledger: of one user; needs --tenant.")
 @click.option("--twice", is_flag=True, help="With --from-ledger: fold twice, and compare the digests.")
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(1, MOST_JOBS),
+    metavar="N",
+    help="Processes that fold a large recording (default: one a core).",
+)
 @quiet_option
 def command(  # noqa: PLR0913 - its options
     streams: Sequence[str],
     paths: Sequence[Path],
     now: str | None,
     expect: Path | None,
+    jobs: int | None,
     *,
     as_json: bool,
     through_worker: bool,
@@ -95,8 +105,8 @@ def command(  # noqa: PLR0913 - its options
     force.
     """
     if of_ledger["from_ledger"]:
-        if streams or expect is not None or through_worker or now is not None:
-            raise click.UsageError("--from-ledger takes no STREAM, --expect, --through-worker or --now")
+        if streams or through_worker or any(one is not None for one in (expect, now, jobs)):
+            raise click.UsageError("--from-ledger takes no STREAM, --expect, --through-worker, --now or --jobs")
         from worker.commands.replay.ledger import replay_from_ledger
 
         rules = usable_rules(paths) if paths else None
@@ -111,7 +121,7 @@ def command(  # noqa: PLR0913 - its options
     at = wall_clock() if now is None else microseconds(now)
     end = None if until is None else microseconds(until)
     request = Request(
-        tuple(streams), at, end, as_json=as_json, expect=expect, through_worker=through_worker, quiet=quiet
+        tuple(streams), at, end, as_json=as_json, expect=expect, through_worker=through_worker, quiet=quiet, jobs=jobs
     )
     sys.exit(0 if _replay(usable_rules(paths), request) else 1)
 
@@ -128,7 +138,7 @@ def _replay(rules: RuleSet, request: Request) -> bool:
         screen.fail(str(error))
         return False
     except ProcessDiedError as error:
-        screen.fail(str(error), "is there memory for it? `taskset -c 0 ach replay ...` takes one process")
+        screen.fail(str(error), "is there memory for it? --jobs 1 takes one process")
         return False
     except OSError as error:
         screen.fail(f"a temporary file: {error.strerror or error}", "TMPDIR names another folder")
@@ -154,7 +164,12 @@ def _has_events(result: Result) -> bool:
     if counts.events:
         return True
     why = f"each of its {counts.dead:,} messages is a dead letter" if counts.dead else "it is empty"
-    screen.fail(f"nothing was tested: the stream has no event, {why}", "is it the right file?")
+    hint = (
+        "is it the right file? each line has one event, or one array of events, as JSON"
+        if counts.dead
+        else "is it the right file?"
+    )
+    screen.fail(f"nothing was tested: the stream has no event, {why}", hint)
     return False
 
 
@@ -165,19 +180,16 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
         return run_through(rules, request), []
     if rules.program is None:
         raise AssertionError(rules.problems)
-    until = request.until
     with without_collector():
         waiting = pieces(request.streams)
         head = _head(waiting)
-        # What is earned when a version begins is decided by a clock that no part of the recording knows.
-        whole = until is not None or any(plan.moments for plan in rules.program.scopes.values())
-        if not whole and sum(map(_bytes_of, head)) >= IN_MEMORY_BYTES:
+        if sum(map(_bytes_of, head)) >= IN_MEMORY_BYTES:
             from worker.commands.replay.large import run_large
 
             return run_large(rules.rules, rules.program, chain(head, waiting), request)
         messages = chain.from_iterable(chain(head, waiting))
         mark = new_mark()
-        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=mark, until=until)
+        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=mark, until=request.until)
 
 
 def _head(waiting: Iterator[list[bytes]]) -> list[list[bytes]]:

@@ -11,6 +11,7 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from dsl.outcome import hash_of, unlock_line
@@ -39,8 +40,10 @@ SHARDS: Final = 64
 SHARD_BYTES: Final = 8 * 1024 * 1024
 """Of a recording, for each shard, if it is so large that it needs more than SHARDS."""
 MOST_SHARDS: Final = 1024
-SHARDS_OF_PART: Final = 8
-"""Hashes of ids are compared in so many parts, each about as large as the hashes of these shards."""
+PART_BYTES: Final = 128 * 1024 * 1024
+"""Of a recording, for each part in which hashes of ids are compared. They take some 40 MB."""
+MOST_PARTS: Final = 128
+PARTS_OF_UNKNOWN: Final = 8
 WAITING_BYTES: Final = 32 * 1024 * 1024
 """Of messages that wait in memory to be spilled."""
 
@@ -48,6 +51,11 @@ WAITING_BYTES: Final = 32 * 1024 * 1024
 def shards_for(size: int) -> int:
     """Return into how many shards a recording of so many bytes is divided."""
     return min(max(SHARDS, size // SHARD_BYTES), MOST_SHARDS)
+
+
+def parts_for(size: int) -> int:
+    """Return in how many parts hashes of ids are compared; a recording of unknown size (0) may be a large one."""
+    return min(1 + size // PART_BYTES, MOST_PARTS) if size else PARTS_OF_UNKNOWN
 
 
 def cores() -> int:
@@ -61,6 +69,7 @@ class _Task(NamedTuple):
     shard: int
     extents: Sequence[Extent]
     foreign: frozenset[Id] = frozenset()
+    latest: int = 0
     hashes: frozenset[int] = frozenset()
 
 
@@ -68,6 +77,7 @@ class _Users(NamedTuple):
     """What a process says of the users of a shard."""
 
     events: int
+    latest: int
     ids: bytes
     result: bytes
 
@@ -81,13 +91,14 @@ class _Desk:
 
     def fold_users(self, task: _Task) -> _Users:
         blocks = map(shards.block_of, self.messages.read(task.extents))
-        result, ids = shards.fold_users(self.ground, blocks, task.foreign)
+        result, ids, latest = shards.fold_users(self.ground, blocks, task.foreign, task.latest)
         counts = result.counts
-        return _Users(counts.events + counts.duplicates + counts.dead, ids, shards.result_packed(result))
+        taken = counts.events + counts.duplicates + counts.dead
+        return _Users(taken, latest, ids, shards.result_packed(result))
 
     def fold_others(self, task: _Task) -> bytes:
         blocks = map(shards.block_of, self.others.read(task.extents))
-        return shards.result_packed(shards.fold_others(self.ground, blocks, task.shard))
+        return shards.result_packed(shards.fold_others(self.ground, blocks, task.shard, task.latest))
 
     def shared_ids(self, task: _Task) -> set[int]:
         return shards.shared_ids([*self.ids.read(task.extents)])
@@ -104,7 +115,16 @@ _here: list[_Desk] = []
 def _sit_down(desk: _Desk) -> None:
     # The first process handles Ctrl-C for all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_follow_first_process, daemon=True).start()
     _here.append(desk)
+
+
+def _follow_first_process() -> None:
+    """End with the process that hands out tasks, however that ends: nothing else would."""
+    first = multiprocessing.parent_process()
+    if first is not None:
+        first.join()
+        os._exit(1)
 
 
 def _do(step: str, task: _Task) -> object:
@@ -127,8 +147,8 @@ class _Workshop:
         if self._pool is None:
             yield from ((task.shard, step(task)) for task in tasks)
             return
-        waiting = [self._pool.submit(_do, step.__name__, task) for task in tasks]
         try:
+            waiting = [self._pool.submit(_do, step.__name__, task) for task in tasks]
             for task, one in zip(tasks, waiting, strict=True):
                 yield task.shard, cast("T", one.result())
         except BrokenProcessPool as error:
@@ -144,7 +164,10 @@ def _workshop(desk: _Desk, processes: int) -> Generator[_Workshop]:
     fork = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(processes, mp_context=fork, initializer=_sit_down, initargs=(desk,))
     try:
-        pool.submit(os.getpid).result()
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise ProcessDiedError from error
         yield _Workshop(desk, pool)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -160,10 +183,19 @@ def run_large(
         OSError: there is no room for it on the disk.
         ProcessDiedError: a process was killed.
     """
-    shards = shards_for(size_of(request.streams))
-    ground = Ground(rules, program, shards, now=request.now, skew=SKEW, mark=new_mark())
+    size = size_of(request.streams)
+    ground = Ground(
+        rules,
+        program,
+        shards_for(size),
+        now=request.now,
+        skew=SKEW,
+        mark=new_mark(),
+        until=request.until,
+        parts=parts_for(size),
+    )
     # Its processes are made before the first thread is, which draws the progress.
-    with large_replay(ground, cores()) as work:
+    with large_replay(ground, request.jobs or cores()) as work:
         total = 0
         with screen.progress("reading", quiet=request.quiet) as move:
             for piece in waiting:
@@ -196,9 +228,11 @@ class LargeReplay:
         self._results = results
         self._workshop = workshop
         self._router = shards.Router(desk.ground)
-        self._parts = max(1, desk.ground.shards // SHARDS_OF_PART)
+        self._parts = desk.ground.parts
         self._ids: dict[int, list[Extent]] = {}
         """By shard, where the hashes of each part lie."""
+        self._latest: dict[int, int] = {}
+        """By shard, the instant of its latest event."""
 
     def take(self, bodies: Sequence[bytes]) -> None:
         """Take messages, in the order of arrival.
@@ -224,13 +258,24 @@ class LargeReplay:
         tasks = {shard: _Task(shard, extents) for shard, extents in self._desk.messages.extents.items()}
         self._fold(tasks.values(), folded)
         foreign = self._foreign(tasks)
-        self._fold([tasks[shard]._replace(foreign=keys) for shard, keys in foreign.items()], lambda _: None)
+        tasks |= {shard: tasks[shard]._replace(foreign=keys) for shard, keys in foreign.items()}
+        self._fold([tasks[shard] for shard in foreign], lambda _: None)
+        latest = max(self._latest.values(), default=0)
+        self._fold([tasks[shard]._replace(latest=latest) for shard in self._behind(latest)], lambda _: None)
         with SortedLines() as lines:
-            return self._sum(lines)
+            return self._sum(lines, latest)
+
+    def _behind(self, latest: int) -> list[int]:
+        """Return the shards that were folded before it was known which versions have begun."""
+        clock = self._desk.ground.clock
+        return [
+            shard for shard, own in self._latest.items() if self._desk.ground.begins_between(clock(own), clock(latest))
+        ]
 
     def _fold(self, tasks: Iterable[_Task], folded: Callable[[int], None]) -> None:
         for shard, users in self._workshop.each(self._desk.fold_users, [*tasks]):
             self._results.put(shard, users.result)
+            self._latest[shard] = users.latest
             self._desk.ids.put(shard, users.ids)
             (whole,) = self._desk.ids.extents[shard]
             self._ids[shard] = [
@@ -247,28 +292,27 @@ class LargeReplay:
         again = [task._replace(hashes=shared) for task in tasks.values()]
         return shards.foreign_ids(dict(self._workshop.each(self._desk.claims, again)))
 
-    def _sum(self, lines: SortedLines) -> tuple[Result, list[Rejected]]:
-        counts, latest = Counts(), 0
+    def _sum(self, lines: SortedLines, latest: int) -> tuple[Result, list[Rejected]]:
+        counts, clock = Counts(), self._desk.ground.clock(latest)
         unlocks: list[tuple[int, Unlock]] = []
         buried = [*self._router.buried]
         counts.dead = len(buried)
-        for result in self._all_results():
+        for result in self._all_results(latest):
             counts.add(result.counts)
-            latest = max(latest, result.latest)
             unlocks += result.unlocks
             buried += [Buried(place, 0, Rejected(why, detail, body)) for place, why, detail, body in result.buried]
             lines.add(result.lines)
-        granted = sorted([unlock for due, unlock in unlocks if due <= latest], key=lambda unlock: unlock.order)
+        granted = sorted([unlock for due, unlock in unlocks if due <= clock], key=lambda unlock: unlock.order)
         lines.add(map(unlock_line, granted))
         return Result(hash_of(lines), granted, [], counts), in_order(buried)
 
-    def _all_results(self) -> Iterator[ShardResult]:
+    def _all_results(self, latest: int) -> Iterator[ShardResult]:
         """Yield what came of users, shard by shard, then of all other subjects."""
         for extents in self._results.extents.values():
             for result in map(shards.result_unpacked, self._results.read(extents)):
                 yield result
                 for shard, block in result.handed_on.items():
                     self._desk.others.add(shard, shards.bytes_of(block))
-        tasks = [_Task(shard, extents) for shard, extents in self._desk.others.extents.items()]
+        tasks = [_Task(shard, extents, latest=latest) for shard, extents in self._desk.others.extents.items()]
         for _, data in self._workshop.each(self._desk.fold_others, tasks):
             yield shards.result_unpacked(data)

@@ -22,6 +22,8 @@ class Request(msgspec.Struct, frozen=True):
     expect: Path | None = None
     through_worker: bool = False
     quiet: bool = False
+    jobs: int | None = None
+    """Processes that fold a large recording; None: one a core."""
 
 
 class ProcessDiedError(Exception):
