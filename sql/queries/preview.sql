@@ -149,7 +149,8 @@ SELECT (
     FROM (
         SELECT
         FROM event
-        WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id AND occurred_at >= asked.mark_at
+        WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+            AND bin_of(occurred_at) >= bin_of(asked.mark_at) AND occurred_at >= asked.mark_at
         LIMIT :most::integer
     ) AS found
 )
@@ -173,6 +174,7 @@ SELECT
 FROM progress
 JOIN event
     ON event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
+    AND bin_of(event.occurred_at) >= bin_of(progress.mark_at)
     AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
 WHERE progress.scope = 'user' AND event_type = ANY (:types::text[])
 UNION ALL
