@@ -34,11 +34,11 @@ COMMENT ON COLUMN event.region IS 'Of the producer; null where none was named. N
 
 CREATE FUNCTION bin_of(at timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN date_bin(interval '3 minutes', at, timestamptz '0001-01-01 00:00:00Z');
+RETURN date_bin(interval '4 minutes', at, timestamptz '0001-01-01 00:00:00Z');
 COMMENT ON FUNCTION bin_of IS
-    'Where the three minutes begin that an instant lies in. Statements name it beside each bound of occurred_at, for the index.';
+    'Where the four minutes begin that an instant lies in. Statements name it beside each bound of occurred_at, for the index.';
 
--- A user's events in canonical order, except those of the same three minutes. Used by refolds, for the position of a
+-- A user's events in canonical order, except those of the same four minutes. Used by refolds, for the position of a
 -- user's latest event, and for all users of a backfill.
 CREATE INDEX event_of_user_bin ON event (tenant_id, user_id, bin_of(occurred_at));
 

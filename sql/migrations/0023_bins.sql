@@ -1,12 +1,12 @@
 -- compatible_from: 21
--- The index of a user's events has the three minutes in which an event happened in place of its instant: a B-tree keeps
+-- The index of a user's events has the four minutes in which an event happened in place of its instant: a B-tree keeps
 -- equal keys once, and people do several things in a row. `ach migrate` builds it beforehand, beside workers.
 
 CREATE OR REPLACE FUNCTION bin_of(at timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN date_bin(interval '3 minutes', at, timestamptz '0001-01-01 00:00:00Z');
+RETURN date_bin(interval '4 minutes', at, timestamptz '0001-01-01 00:00:00Z');
 COMMENT ON FUNCTION bin_of IS
-    'Where the three minutes begin that an instant lies in. Statements name it beside each bound of occurred_at, for the index.';
+    'Where the four minutes begin that an instant lies in. Statements name it beside each bound of occurred_at, for the index.';
 
 CREATE INDEX IF NOT EXISTS event_of_user_bin ON event (tenant_id, user_id, bin_of(occurred_at));
 

@@ -41,7 +41,7 @@ VALUES (:number, :migration_name, :checksum, :now, :compatible_from);
 -- As migration 0023 does.
 CREATE OR REPLACE FUNCTION bin_of(at timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN date_bin(interval '3 minutes', at, timestamptz '0001-01-01 00:00:00Z');
+RETURN date_bin(interval '4 minutes', at, timestamptz '0001-01-01 00:00:00Z');
 
 -- name: try_lock_indexes
 -- One process builds indexes at a time; the key is the word `achi` as a number. Those that wait hold no snapshot, which

@@ -56,11 +56,7 @@ MANY: Final = {"pasts_of_users_in_roles"}
 
 
 def by_user() -> list[str]:
-    return sorted(
-        name
-        for name, query in sql.queries().items()
-        if BY_USER.search(query.text)
-    )
+    return sorted(name for name, query in sql.queries().items() if BY_USER.search(query.text))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Indexes that are built before the migration that needs them, beside those who write.
 
-A migration is one transaction, and an index that is built in one keeps writers out until it is there: minutes, on a large
-ledger. So it is built by itself before (`CREATE INDEX CONCURRENTLY`), and the migration finds it.
+A migration is one transaction, and an index that is built in one keeps writers out until it is there: minutes, on a
+large ledger. So it is built by itself before (`CREATE INDEX CONCURRENTLY`), and the migration finds it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ async def build_ahead(connection: PoolConnectionProxy, lacking: Sequence[sql.Mig
     if all(one.name != _BINS for one in lacking):
         return
     session = Session(connection)
-    while not await session.value(bool, "try_lock_indexes"):
+    while True:
+        if await session.value(bool, "try_lock_indexes"):
+            break
         await anyio.sleep(_AGAIN_SECONDS)
     try:
         # Building waits for transactions that began before, however long these take.
