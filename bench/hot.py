@@ -83,8 +83,9 @@ def late_events(numbers: range) -> list[Event]:
     found: list[Event] = []
     for n in numbers:
         user, at = f"hot{n % HOT}", BEGINNING + (n * 7919 % 36_000) * 1_000_000 + n
+        name = f"late-{n:031d}"
         said = {
-            "event_id": f"late-{n:031d}",
+            "event_id": name,
             "event_type": LESSON,
             "user_id": user,
             "tenant_id": TENANT,
@@ -92,7 +93,7 @@ def late_events(numbers: range) -> list[Event]:
             "source": "app",
             "payload": {"device": "phone", "lesson_id": f"l{n % 50}", "amount": 3},
         }
-        found.append(Event(said["event_id"], user, LESSON, at, "l1", 3, json.dumps(said).encode()))
+        found.append(Event(name, user, LESSON, at, "l1", 3, json.dumps(said).encode()))
     return found
 
 

@@ -56,6 +56,15 @@ async def indexes(connection: asyncpg.Connection) -> dict[str, bool]:
     return dict([tuple(row) for row in await connection.fetch(INDEXES)])
 
 
+async def until_it_waits(connection: asyncpg.Connection) -> None:
+    """Wait until the index is being built, and waits for a transaction that began before."""
+    with anyio.fail_after(30):
+        while True:
+            if await connection.fetchval(BUILDING):
+                return
+            await anyio.sleep(0.01)
+
+
 AFTER: Final = {"event_pkey": True, "event_of_user_bin": True}
 
 
@@ -68,9 +77,7 @@ async def test_events_are_written_while_the_index_is_built(database_url: str, mo
         async with anyio.create_task_group() as tasks, slow.transaction():
             await slow.execute(INSERT, "slow")
             tasks.start_soon(migrated, database_url)
-            with anyio.fail_after(30):
-                while not await other.fetchval(BUILDING):
-                    await anyio.sleep(0.01)
+            await until_it_waits(other)
             await other.execute(INSERT, "beside")
         assert await indexes(other) == AFTER
         assert await other.fetchval("SELECT count(*) FROM event") == 2
@@ -121,7 +128,8 @@ async def test_a_divided_ledger_gets_it_in_each_partition(database_url: str, mon
         await migrated(database_url)
         assert await indexes(connection) == AFTER
         parts = await connection.fetch(
-            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'event_of_user_bin'::regclass ORDER BY 1"
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = $1::text::regclass ORDER BY 1",
+            "event_of_user_bin",
         )
         assert [row[0] for row in parts] == [f"event_p{n}_of_user_bin" for n in range(3)]
     finally:
@@ -163,8 +171,10 @@ async def test_a_bin_holds_the_instants_of_three_minutes(database_url: str) -> N
     try:
         wrong = await connection.fetchval("""
             SELECT count(*)
-            FROM (VALUES ('0001-01-01Z'), ('1969-12-31 23:56Z'), ('1970-01-01Z'), ('2026-03-29 01:00Z'), ('9999-12-31 23:56Z'))
-                AS starts (text),
+            FROM (
+                VALUES
+                    ('0001-01-01Z'), ('1969-12-31 23:56Z'), ('1970-01-01Z'), ('2026-03-29Z'), ('9999-12-31 23:56Z')
+            ) AS starts (text),
                 generate_series(0, 239999999, 4999999) AS behind
             WHERE bin_of(text::timestamptz + behind * interval '1 microsecond') <> text::timestamptz
         """)

@@ -1,8 +1,8 @@
 """Queries find a user's events by the index of bins, bounded on both sides where they have a bound of time.
 
-A query that forgets the bin reads all events of a user, and is right all the same: only its plan tells. So all plans are
-looked at, on a ledger with users of all sizes and with statistics: those for any arguments, which workers have, and those
-for given ones, which the console and the mirror have.
+A query that forgets the bin reads all events of a user, and is right all the same: only its plan tells. So all plans
+are looked at, on a ledger with users of all sizes and with statistics: those for any arguments, which workers have, and
+those for given ones, which the console and the mirror have.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from worker.app import wall_clock
 from worker.store import SETTINGS, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +60,7 @@ def by_user() -> list[str]:
 
 
 @pytest.fixture
-async def filled(database_url: str) -> AsyncGenerator[str]:
+async def filled(database_url: str) -> str:
     async with open_store(database_url) as store:
         await store.migrate(now=wall_clock())
     connection = await asyncpg.connect(database_url)
@@ -68,7 +68,7 @@ async def filled(database_url: str) -> AsyncGenerator[str]:
         await connection.execute(FILL)
     finally:
         await connection.close()
-    yield database_url
+    return database_url
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ _ALIVE: Final = 60_000_000
 class Superseded(NamedTuple):
     """An index that nothing of this release uses."""
 
-    index: str
+    name: str
     releases: tuple[str, ...]
     """Other ones, whose workers are at work; where there are none, the index was dropped."""
 

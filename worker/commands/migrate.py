@@ -46,7 +46,7 @@ async def _migrate(settings: Settings, *, partitions: int | None, events_by: Eve
     left = await with_store(settings, lambda store: drop_superseded(store, wall_clock(), release()), check=False)
     divided = None if partitions is None else await _divide(settings, partitions, events_by)
     if as_json:
-        said = {} if left is None else {"kept" if left.releases else "dropped": left.index}
+        said = {} if left is None else {"kept" if left.releases else "dropped": left.name}
         screen.say_json({"applied": applied, **said, **({} if partitions is None else {"partitions": partitions})})
         return
     for name in applied:
@@ -62,10 +62,10 @@ async def _migrate(settings: Settings, *, partitions: int | None, events_by: Eve
 def _said_of(left: Superseded) -> str:
     if left.releases:
         return (
-            f"index {left.index} stays for workers of release {', '.join(left.releases)}: once they are replaced, run "
+            f"index {left.name} stays for workers of release {', '.join(left.releases)}: once they are replaced, run "
             "`ach migrate` again"
         )
-    return f"dropped index {left.index}, which nothing uses any more"
+    return f"dropped index {left.name}, which nothing uses any more"
 
 
 async def _divide(settings: Settings, number: int, by: EventsBy) -> str:

@@ -29,8 +29,8 @@ class _Ledger(NamedTuple):
     """A table that lacks the index: `public.event`."""
 
     table: str
-    index: str
-    """Its name, within the schema of the table."""
+    name: str
+    """Of the index, within the schema of the table."""
     unfinished: bool
 
 
@@ -52,12 +52,12 @@ async def build_ahead(connection: PoolConnectionProxy, lacking: Sequence[sql.Mig
         tables = await session.rows(_Ledger, "ledgers_without_bins")
         if tables:
             await session.run("define_bins")
-        for table, index, unfinished in tables:
+        for table, name, unfinished in tables:
             if unfinished:
                 schema = table.rpartition(".")[0]
-                await session.script(f'DROP INDEX CONCURRENTLY IF EXISTS {schema}."{index}"')
+                await session.script(f'DROP INDEX CONCURRENTLY IF EXISTS {schema}."{name}"')
             await connection.execute(
-                f'CREATE INDEX CONCURRENTLY "{index}" ON {table} (tenant_id, user_id, bin_of(occurred_at))',
+                f'CREATE INDEX CONCURRENTLY "{name}" ON {table} (tenant_id, user_id, bin_of(occurred_at))',
                 timeout=COPY_SECONDS,
             )
     finally:
