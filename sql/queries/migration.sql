@@ -52,20 +52,19 @@ SELECT pg_try_advisory_lock(1633904745);
 SELECT pg_advisory_unlock(1633904745);
 
 -- name: ledgers_without_bins
--- The ledger, or its partitions where it is divided, without the index of migration 0023: what that is to be called, and
--- whether one is there that an interruption has left unfinished.
+-- The ledger, or its partitions where it is divided, without the index of migration 0023; and the name of one that an
+-- interruption has left unfinished. The index of a partition has the name that PostgreSQL would give it.
 SELECT
-    format('%I.%I', nspname, leaf.relname) AS ledger, leaf.relname || '_of_user_bin' AS name,
-    index.oid IS NOT NULL AS unfinished
+    format('%I.%I', nspname, relname) AS ledger,
+    CASE WHEN leaf.oid = to_regclass('event') THEN 'event_of_user_bin' ELSE '' END AS name,
+    (SELECT format('%I.%I', nspname, index.relname) FROM pg_class AS index WHERE index.oid = indexrelid) AS unfinished
 FROM pg_class AS leaf
-JOIN pg_namespace ON pg_namespace.oid = leaf.relnamespace
-LEFT JOIN pg_class AS index
-    ON index.relnamespace = leaf.relnamespace AND index.relname = leaf.relname || '_of_user_bin'
-LEFT JOIN pg_index ON pg_index.indexrelid = index.oid
-WHERE leaf.relkind = 'r' AND indisvalid IS NOT TRUE
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+LEFT JOIN pg_index ON indrelid = leaf.oid AND pg_get_indexdef(indexrelid) LIKE '%bin_of(occurred_at))'
+WHERE relkind = 'r' AND indisvalid IS NOT TRUE
     AND (leaf.oid = to_regclass('event') OR leaf.oid IN (
         SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass('event')))
-ORDER BY leaf.relname;
+ORDER BY relname;
 
 -- name: is_index_of_user_left
 SELECT to_regclass('event_of_user') IS NOT NULL;

@@ -30,8 +30,9 @@ class _Ledger(NamedTuple):
 
     table: str
     name: str
-    """Of the index, within the schema of the table."""
-    unfinished: bool
+    """Of the index; where it is empty, PostgreSQL chooses one."""
+    unfinished: str | None
+    """The index that an interruption has left, with its schema."""
 
 
 async def build_ahead(connection: PoolConnectionProxy, lacking: Sequence[sql.Migration]) -> None:
@@ -53,11 +54,10 @@ async def build_ahead(connection: PoolConnectionProxy, lacking: Sequence[sql.Mig
         if tables:
             await session.run("define_bins")
         for table, name, unfinished in tables:
-            if unfinished:
-                schema = table.rpartition(".")[0]
-                await session.script(f'DROP INDEX CONCURRENTLY IF EXISTS {schema}."{name}"')
+            if unfinished is not None:
+                await session.script(f"DROP INDEX CONCURRENTLY IF EXISTS {unfinished}")
             await connection.execute(
-                f'CREATE INDEX CONCURRENTLY "{name}" ON {table} (tenant_id, user_id, bin_of(occurred_at))',
+                f"CREATE INDEX CONCURRENTLY {name} ON {table} (tenant_id, user_id, bin_of(occurred_at))",
                 timeout=COPY_SECONDS,
             )
     finally:

@@ -56,8 +56,8 @@ BUGS: Final = (
         "index_built_behind_a_lock",
         "events are written while a migration builds an index over them",
         at="build_ahead",
-        old="""f'CREATE INDEX CONCURRENTLY "{name}" ON {table} (tenant_id, user_id, bin_of(occurred_at))'""",
-        new="""f'CREATE INDEX "{name}" ON {table} (tenant_id, user_id, bin_of(occurred_at))'""",
+        old='f"CREATE INDEX CONCURRENTLY {name} ON {table} (tenant_id, user_id, bin_of(occurred_at))"',
+        new='f"CREATE INDEX {name} ON {table} (tenant_id, user_id, bin_of(occurred_at))"',
         tests=(f"{BINS}::test_events_are_written_while_the_index_is_built",),
     ),
     Bug(
