@@ -155,7 +155,7 @@ ORDER BY tenant_id, subject
 LIMIT :limit;
 
 -- name: events_behind
--- How many events each user has from an instant on, up to a number: the index alone tells, where pages are vacuumed.
+-- How many events each user has from an instant on, up to a number.
 SELECT (
     SELECT count(*)
     FROM (
