@@ -137,6 +137,10 @@ wal-bench *args: setup
 archive-bench *args: setup
     .venv/bin/python -m bench.archive {{ args }}
 
+# Measure what reads of users with very many events cost, and of many users with few
+hot-bench *args: setup
+    .venv/bin/python -m bench.hot {{ args }}
+
 # Measure what an event costs that names one more user
 roles-bench *args: setup
     .venv/bin/python -m bench.roles {{ args }}

@@ -173,8 +173,8 @@ CURVES: Final = {
             Point("1,000,000", users=10**6, part=Part.USUAL),
         ),
         "A worker keeps the states of those who are active; the database finds a row of `progress` and the place in the"
-        " index `event_of_user` by a B-tree, which is one level deeper for each hundred times as many users. In larger"
-        " tables the active users share fewer pages: up to one page each is read, and logged in full after each"
+        " index `event_of_user_bin` by a B-tree, which is one level deeper for each hundred times as many users. In"
+        " larger tables the active users share fewer pages: up to one page each is read, and logged in full after each"
         " checkpoint of the database. The bound is the number of active users, and not of those known.",
     ),
     "history": Curve(
@@ -188,10 +188,10 @@ CURVES: Final = {
             Point("10,000,000", history=10**7, part=Part.FULL),
         ),
         "Nothing reads the past: a late event is folded from a checkpoint. New ids go to the right edge of the primary"
-        " key, whatever is left of it. The index `event_of_user` gets each event at its user's own place: as long as"
-        " that index is small, users share pages, and later each has one, which is read once and logged in full after"
-        " each checkpoint of the database. The bound is one page for each active user, and a level of the B-trees for"
-        " each hundred times as many events.",
+        " key, whatever is left of it. The index `event_of_user_bin` gets each event at its user's own place: as long"
+        " as that index is small, users share pages, and later each has one, which is read once and logged in full"
+        " after each checkpoint of the database. The bound is one page for each active user, and a level of the B-trees"
+        " for each hundred times as many events.",
     ),
     "late": Curve(
         "Late events",

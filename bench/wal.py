@@ -129,7 +129,7 @@ async def sizes(connection: asyncpg.Connection, new: int) -> None:
     print("tables and indexes, bytes an event")
     for row in await connection.fetch(SIZES, SHOWN):
         print(f"  {row['what']:24} {row['bytes'] / number:6.1f}")
-    for index in ("event_pkey", "event_of_user"):
+    for index in ("event_pkey", "event_of_user_bin"):
         full: float = await connection.fetchval("SELECT avg_leaf_density FROM pgstatindex($1)", index)
         print(f"  leaves of {index}: {full:.0f} % full", flush=True)
 

@@ -30,7 +30,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {all};
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {all};
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM {all};
 GRANT USAGE ON SCHEMA {schema} TO {all};
-GRANT EXECUTE ON FUNCTION json_or_null TO {all};
+GRANT EXECUTE ON FUNCTION json_or_null, bin_of TO {all};
 
 -- Every process sees whether it can work with the schema, and which rules are in force.
 GRANT SELECT ON schema_migration, rule_set, aggregate

@@ -188,12 +188,13 @@ JOIN LATERAL (
     SELECT occurred_at, event_id
     FROM event
     WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
-    ORDER BY occurred_at DESC, event_id DESC
+    ORDER BY bin_of(occurred_at) DESC, occurred_at DESC, event_id DESC
     LIMIT 1
 ) AS last ON true
 LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = 'user' AND progress.subject = asked.user_id
 JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+    AND bin_of(event.occurred_at) <= bin_of(last.occurred_at)
     AND (event.occurred_at, event.event_id) < (last.occurred_at, last.event_id)
 WHERE received_at < :before::timestamptz
     AND (mark_at IS NULL OR (event.occurred_at, event.event_id) < (mark_at, mark_id))

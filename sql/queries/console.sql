@@ -130,7 +130,7 @@ LIMIT :limit;
 SELECT event_id, event_type, occurred_at, received_at, source, payload
 FROM event
 WHERE tenant_id = :tenant_id AND user_id = :user_id
-ORDER BY occurred_at DESC, event_id DESC
+ORDER BY bin_of(occurred_at) DESC, occurred_at DESC, event_id DESC
 LIMIT :limit;
 
 -- name: decisions_of_subject

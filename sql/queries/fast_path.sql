@@ -59,9 +59,10 @@ SELECT
         SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)
         FROM event
         WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+            AND bin_of(event.occurred_at) >= bin_of(coalesce(latest.mark_at, '-infinity'))
             AND (event.occurred_at, event.event_id) > (coalesce(latest.mark_at, '-infinity'), coalesce(latest.mark_id, ''))
             AND event_type = ANY (:types::text[])
-        ORDER BY occurred_at, event_id
+        ORDER BY bin_of(occurred_at), occurred_at, event_id
         LIMIT :limit
     ),
     -- use unlocks_of_late
@@ -80,6 +81,7 @@ SELECT
             SELECT tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload
             FROM event
             WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+                AND bin_of(event.occurred_at) >= bin_of(coalesce(latest.mark_at, '-infinity'))
                 AND (event.occurred_at, event.event_id)
                     > (coalesce(latest.mark_at, '-infinity'), coalesce(latest.mark_id, ''))
             UNION ALL

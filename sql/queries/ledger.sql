@@ -67,6 +67,7 @@ FROM unnest(
     :positions.id::text[])
     WITH ORDINALITY AS asked (tenant_id, user_id, after_at, after_id, n)
 JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+    AND bin_of(event.occurred_at) >= bin_of(asked.after_at)
     AND (event.occurred_at, event.event_id) > (asked.after_at, asked.after_id)
 WHERE event_type = ANY (:types::text[])
 ORDER BY asked.n, occurred_at, event.event_id;
@@ -83,6 +84,7 @@ CROSS JOIN LATERAL (
     SELECT tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload
     FROM event
     WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+        AND bin_of(event.occurred_at) >= bin_of(asked.after_at)
         AND (event.occurred_at, event.event_id) > (asked.after_at, asked.after_id)
     UNION ALL
     SELECT event.tenant_id, event.event_id, event_type, user_id, event.occurred_at, utc_offset, payload
@@ -102,6 +104,7 @@ FROM unnest(
     :positions.id::text[])
     WITH ORDINALITY AS asked (tenant_id, subject, after_at, after_id, n)
 JOIN event ON event.tenant_id = asked.subject
+    AND bin_of(event.occurred_at) >= bin_of(asked.after_at)
     AND (event.occurred_at, event.event_id) > (asked.after_at, asked.after_id)
 WHERE event_type = ANY (:types::text[])
 ORDER BY asked.n, occurred_at, event.event_id;

@@ -37,6 +37,41 @@ ORDER BY number;
 INSERT INTO schema_migration (number, name, checksum, applied_at, compatible_from)
 VALUES (:number, :migration_name, :checksum, :now, :compatible_from);
 
+-- name: define_bins
+-- As migration 0023 does.
+CREATE OR REPLACE FUNCTION bin_of(at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN date_bin(interval '4 minutes', at, timestamptz '0001-01-01 00:00:00Z');
+
+-- name: try_lock_indexes
+-- One process builds indexes at a time; the key is the word `achi` as a number. Those that wait hold no snapshot, which
+-- the one that builds would wait for.
+SELECT pg_try_advisory_lock(1633904745);
+
+-- name: unlock_indexes
+SELECT pg_advisory_unlock(1633904745);
+
+-- name: ledgers_without_bins
+-- The ledger, or its partitions where it is divided, without the index of migration 0023; and the name of one that an
+-- interruption has left unfinished. The index of a partition has the name that PostgreSQL would give it.
+SELECT
+    format('%I.%I', nspname, relname) AS ledger,
+    CASE WHEN leaf.oid = to_regclass('event') THEN 'event_of_user_bin' ELSE '' END AS name,
+    (SELECT format('%I.%I', nspname, index.relname) FROM pg_class AS index WHERE index.oid = indexrelid) AS unfinished
+FROM pg_class AS leaf
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+LEFT JOIN pg_index ON indrelid = leaf.oid AND pg_get_indexdef(indexrelid) LIKE '%bin_of(occurred_at))'
+WHERE relkind = 'r' AND indisvalid IS NOT TRUE
+    AND (leaf.oid = to_regclass('event') OR leaf.oid IN (
+        SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass('event')))
+ORDER BY relname;
+
+-- name: is_index_of_user_left
+SELECT to_regclass('event_of_user') IS NOT NULL;
+
+-- name: drop_index_of_user
+DROP INDEX IF EXISTS event_of_user;
+
 -- name: lock_big_tables
 LOCK TABLE event, event_subject, progress, checkpoint IN ACCESS EXCLUSIVE MODE;
 

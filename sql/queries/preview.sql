@@ -155,13 +155,14 @@ ORDER BY tenant_id, subject
 LIMIT :limit;
 
 -- name: events_behind
--- How many events each user has from an instant on, up to a number: the index alone tells, where pages are vacuumed.
+-- How many events each user has from an instant on, up to a number.
 SELECT (
     SELECT count(*)
     FROM (
         SELECT
         FROM event
-        WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id AND occurred_at >= asked.mark_at
+        WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+            AND bin_of(occurred_at) >= bin_of(asked.mark_at) AND occurred_at >= asked.mark_at
         LIMIT :most::integer
     ) AS found
 )
@@ -215,6 +216,7 @@ SELECT
 FROM progress
 JOIN event
     ON event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
+    AND bin_of(event.occurred_at) >= bin_of(progress.mark_at)
     AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
 WHERE progress.scope = 'user' AND event_type = ANY (:types::text[])
 UNION ALL

@@ -9,6 +9,7 @@ ARRAY(
         SELECT tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload
         FROM event
         WHERE progress.scope = 'user' AND event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
+            AND bin_of(event.occurred_at) >= bin_of(progress.mark_at)
             AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
         UNION ALL
         SELECT event.tenant_id, event.event_id, event_type, user_id, event.occurred_at, utc_offset, payload
@@ -53,7 +54,7 @@ LEFT JOIN LATERAL (
     SELECT occurred_at, event_id
     FROM event
     WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
-    ORDER BY occurred_at DESC, event_id DESC
+    ORDER BY bin_of(occurred_at) DESC, occurred_at DESC, event_id DESC
     LIMIT 1
 ) AS latest ON true;
 
@@ -246,7 +247,7 @@ JOIN LATERAL (
     SELECT occurred_at, event_id
     FROM event
     WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id AND event_type = ANY (:types::text[])
-    ORDER BY occurred_at DESC, event_id DESC
+    ORDER BY bin_of(occurred_at) DESC, occurred_at DESC, event_id DESC
     LIMIT 1
 ) AS last ON true;
 

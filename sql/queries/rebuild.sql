@@ -40,7 +40,7 @@ FROM unnest(
     :positions.id::text[])
     WITH ORDINALITY AS asked (tenant_id, user_id, until_at, until_id, n)
 JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
-    AND event.occurred_at <= asked.until_at
+    AND bin_of(event.occurred_at) <= bin_of(asked.until_at)
     AND (event.occurred_at, event.event_id) <= (asked.until_at, asked.until_id)
 WHERE event_type = ANY (:types::text[])
     AND NOT EXISTS (SELECT FROM pack WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id)
@@ -54,6 +54,7 @@ FROM unnest(
     :positions.id::text[])
     WITH ORDINALITY AS asked (tenant_id, subject, until_at, until_id, n)
 JOIN event ON event.tenant_id = asked.subject
+    AND bin_of(event.occurred_at) <= bin_of(asked.until_at)
     AND (event.occurred_at, event.event_id) <= (asked.until_at, asked.until_id)
 WHERE event_type = ANY (:types::text[])
     AND NOT EXISTS (SELECT FROM pack WHERE pack.tenant_id = asked.subject)

@@ -4,7 +4,18 @@
 -- With its progress, if there is any.
 FROM (SELECT :tenant_id::text AS tenant_id, :scope::text AS scope, :subject::text AS subject) AS asked
 LEFT JOIN progress
-    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject
+    -- use behind_progress
+;
+
+-- part: behind_progress
+-- Read once, for the answer and for its mark.
+CROSS JOIN LATERAL (
+    SELECT
+        -- use unsaved_events
+        AS unsaved
+    OFFSET 0
+) AS behind
 
 -- part: unlocks_of_asked
 ARRAY(
@@ -32,9 +43,7 @@ ARRAY(
 -- part: mark_of_asked
 -- Of all that an answer is made of, but for the rules.
 md5(ROW(
-    progress.stamp, progress.state,
-    -- use unsaved_events
-    ,
+    progress.stamp, progress.state, behind.unsaved,
     -- use unlocks_of_asked
     ,
     -- use revealed_to_asked
@@ -49,8 +58,7 @@ SELECT
     coalesce((SELECT max(epoch) FROM rule_set), 0) AS epoch,
     progress.stamp,
     progress.state,
-    -- use unsaved_events
-    AS unsaved,
+    behind.unsaved,
     -- use unlocks_of_asked
     AS unlocks,
     -- use revealed_to_asked
@@ -176,7 +184,9 @@ SELECT
     AS mark
 FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
 LEFT JOIN progress
-    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject
+    -- use behind_progress
+;
 
 -- name: counted_events
 -- What workers have counted since a minute. They write it behind their commits, once a second at most: where it has

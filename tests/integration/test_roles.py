@@ -62,7 +62,14 @@ async def deployment(servers: Servers) -> AsyncGenerator[Deployment]:
 
 SCHEMA = {"migration_books", "applied_migrations"}
 RULES = {"rules_in_force", "epoch_in_force", "aggregates", "rule_sets_of_epochs"}
-MAKING = {"create_migration_table", "extend_migration_table", "insert_migration", "lock_big_tables"}
+MAKING = {
+    "create_migration_table",
+    "extend_migration_table",
+    "insert_migration",
+    "lock_big_tables",
+    "define_bins",
+    "drop_index_of_user",
+}
 ARCHIVED = {
     *("packs_of_users", "packs_of_tenants", "packs_of_subjects", "packs_by_user", "packs_of_person"),
     *("packs_of_users_in_roles", "packs_naming_person"),

@@ -16,6 +16,7 @@ from sql.record import Applied
 from worker.secret_files import SecretFileError
 from worker.settings import Pooler
 from worker.store import pooled
+from worker.store.ahead import build_ahead
 from worker.store.connection import COMMAND_SECONDS, CONNECT_SECONDS, PATIENT, SETTINGS, leave_as_is, prepare
 from worker.store.errors import (
     POOLER_HINT,
@@ -164,6 +165,10 @@ class Store:
             return []
         if not books.may_migrate:
             raise to_be_migrated(books, lacking)
+        if books.made and not self._pooled:
+            with translated():
+                async with self._connection() as connection:
+                    await build_ahead(connection, lacking)
         async with self.transaction(patient=True) as session:
             await session.run("lock_migrations")
             await session.run("create_migration_table")

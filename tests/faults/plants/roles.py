@@ -8,6 +8,7 @@ from tests.faults.plants.bug import Bug
 
 ROLES: Final = "integration/test_roles.py"
 FILES: Final = "worker/test_url_files.py"
+BINS: Final = "migration/test_bins.py"
 MIGRATIONS: Final = "migration/test_migrations.py"
 
 BUGS: Final = (
@@ -42,6 +43,30 @@ BUGS: Final = (
         old="if not lacking:",
         new="if not lacking and not books.made:",
         tests=(f"{MIGRATIONS}::test_a_start_needs_no_right_to_make_tables",),
+    ),
+    Bug(
+        "index_dropped_beside_workers_of_another_release",
+        "an index goes only once no worker needs it",
+        at="drop_superseded",
+        old="if not others:",
+        new="if True:",
+        tests=(f"{BINS}::test_the_index_before_stays_for_workers_of_the_release_before",),
+    ),
+    Bug(
+        "index_built_behind_a_lock",
+        "events are written while a migration builds an index over them",
+        at="build_ahead",
+        old='f"CREATE INDEX CONCURRENTLY {name} ON {table} (tenant_id, user_id, bin_of(occurred_at))"',
+        new='f"CREATE INDEX {name} ON {table} (tenant_id, user_id, bin_of(occurred_at))"',
+        tests=(f"{BINS}::test_events_are_written_while_the_index_is_built",),
+    ),
+    Bug(
+        "bound_of_time_without_its_bin",
+        "what lies behind a position is found without reading all events of a user",
+        at="sql:events_of_users",
+        old="AND bin_of(event.occurred_at) >= bin_of(asked.after_at)",
+        new="",
+        tests=("migration/test_index_by_user.py::test_a_bound_of_time_bounds_the_index",),
     ),
     Bug(
         "identifier_not_quoted",
