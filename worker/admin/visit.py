@@ -16,16 +16,15 @@ from worker.admin.ahead import fold_ahead, without_rows
 from worker.admin.changes import Cursor
 from worker.admin.outdated import Named, pages_of
 from worker.admin.piece import Pieces, hold
-from worker.admin.preview_events import read_by
-from worker.admin.sweep import Sweep, Swept
+from worker.admin.sweep import Sweep
 from worker.pipeline.ledger import clock_of, runs_back
 from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from dsl.compile import Plan
     from dsl.outcome import Subject
+    from worker.admin.hashed_events import Swept
     from worker.admin.outdated import Search
     from worker.admin.piece import Build
     from worker.pipeline.ledger import Read
@@ -69,13 +68,12 @@ async def _by_pages(work: Build, search: Search, place: Cursor) -> None:
     await _settle(work, pieces, place)
 
 
-async def _sweep(work: Build, search: Search, part: Plan, place: Cursor) -> None:
+async def _sweep(work: Build, search: Search, swept: Swept, place: Cursor) -> None:
     """Visit users with events of what is new."""
     pieces, rate = Pieces(work), None if work.lease is None else work.lease.rate
-    sweep = Sweep(work.rules, Swept(part, frozenset(read_by(part))), after=place.swept, rate=rate)
+    sweep = Sweep(work.rules, swept, after=place.swept, rate=rate)
     while not sweep.over:
-        calm = sweep.begun and work.courtesy.calm(monotonic())
-        async with aclosing(sweep.slice(work.store, calm=calm)) as chunks:
+        async with aclosing(sweep.slice(work.store, lambda: work.courtesy.calm(monotonic()))) as chunks:
             async for chunk in chunks:
                 await _fold(work, pieces, search.scope, chunk.having(search.types), chunk.read)
                 await _looked_at(work, len(chunk.events))
