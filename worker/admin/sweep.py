@@ -49,8 +49,9 @@ GROWTH: Final = 10
 IN_ONE_SCAN: Final = """
 SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off;
 SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '64MB';
+SET LOCAL max_parallel_workers_per_gather = 0;
 """
-"""Elsewhere every statement goes by key."""
+"""Elsewhere every statement goes by key. No plan for several processes: what a cursor reads, one alone reads."""
 
 
 class Chunk(NamedTuple):

@@ -5,6 +5,7 @@ Where a build goes on is noted only when all up to there are written.
 
 from __future__ import annotations
 
+import gc
 from contextlib import aclosing
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -47,10 +48,11 @@ async def visit(work: Build, search: Search) -> None:
         return  # this was done before
     if (place.scope, place.step) != here:
         place = Cursor(scope=search.scope, step=search.step)
-    if search.swept is not None:
-        await _sweep(work, search, search.swept, place)
-    else:
-        await _by_pages(work, search, place)
+    with without_collector():
+        if search.swept is not None:
+            await _sweep(work, search, search.swept, place)
+        else:
+            await _by_pages(work, search, place)
 
 
 async def _by_pages(work: Build, search: Search, place: Cursor) -> None:
@@ -115,6 +117,8 @@ async def _looked_at(work: Build, number: int) -> None:
 async def _settle(work: Build, pieces: Pieces, place: Cursor) -> None:
     """Write all that is folded, and note that the build goes on behind a place."""
     await pieces.flush()
+    # It would go through all states that wait, again and again; now there are hardly any.
+    gc.collect(1)
     if work.lease is not None:
         old = work.lease.cursor
         await work.lease.move(msgspec.structs.replace(place, heard=old.heard, xid=old.xid, unheard=old.unheard))
