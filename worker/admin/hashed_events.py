@@ -19,7 +19,7 @@ from worker.pipeline.archive import archived_by_hash, merged
 from worker.pipeline.ledger import event_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 
     from dsl.compile import Plan
     from dsl.types import Value
@@ -33,6 +33,8 @@ _NO_FIELDS: Final[dict[str, Value]] = {}
 HashedRun: TypeAlias = "tuple[int, Subject, list[Event]]"
 """Some events of a user that follow each other, behind the hash."""
 _Row: TypeAlias = "tuple[int, Event]"
+Fields: TypeAlias = "Callable[[str, str], dict[str, Value]]"
+"""What a payload of an event type says."""
 
 
 class Swept(NamedTuple):
@@ -64,17 +66,17 @@ async def runs_by_hash(
     archived = await anext(cold, None)
     if archived is None:
         while page is not None:
-            yield [*_runs(rules, page)]
+            yield [*runs_of(page, rules.contract.fields)]
             page = await anext(hot, None)
         return
     async for rows in merged(_rows(rules, page, hot), _behind(archived, cold), _in_order):
         yield [run for number, some in groupby(rows, itemgetter(0)) for run in _by_user(number, some)]
 
 
-def _runs(rules: Deployed, page: Columns) -> Iterator[HashedRun]:
+def runs_of(page: Columns, fields_of: Fields) -> Iterator[HashedRun]:
     """Yield a page of the ledger user by user, but for pseudonyms, which have no history."""
     hashes, _, tenants, users, *_ = page
-    events = _events(rules, page)
+    events = _events(page, fields_of)
     at, end = 0, len(hashes)
     while at < end:
         here, number = at, hashes[at]
@@ -86,9 +88,8 @@ def _runs(rules: Deployed, page: Columns) -> Iterator[HashedRun]:
             yield number, Subject(tenant, USER, user), events[here:at]
 
 
-def _events(rules: Deployed, page: Columns) -> list[Event]:
+def _events(page: Columns, fields_of: Fields) -> list[Event]:
     _, instants, tenants, users, ids, types, offsets, payloads = page
-    fields_of = rules.contract.fields
     # Nobody writes into the fields of an event, so those without any share theirs.
     fields = [
         _NO_FIELDS if payload is None else fields_of(event_type, payload)
@@ -100,7 +101,7 @@ def _events(rules: Deployed, page: Columns) -> list[Event]:
 async def _rows(rules: Deployed, page: Columns | None, others: AsyncIterator[Columns]) -> AsyncGenerator[list[_Row]]:
     """Yield a page of the ledger and those behind it, row by row."""
     while page is not None:
-        yield [*zip(page[0], _events(rules, page), strict=True)]
+        yield [*zip(page[0], _events(page, rules.contract.fields), strict=True)]
         page = await anext(others, None)
 
 

@@ -184,8 +184,8 @@ async def chunks(
                 if number != last and (len(made.events) >= CHUNK_USERS or events >= CHUNK_EVENTS):
                     yield made._replace(number=events, last=last)
                     made, events = Chunk(swept, {}, set(), 0, number), 0
-                _add(made, subject, own)
                 events, last = events + len(own), number
+                _add(made, subject, own)
     if made.events:
         yield made._replace(number=events, last=last)
 

@@ -208,7 +208,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "pseudonyms_have_a_history",
         "a pseudonym has no history, where rules ask for no roles either",
-        at="worker.admin.hashed_events:_runs",
+        at="worker.admin.hashed_events:runs_of",
         old="elif not is_pseudonym(user):",
         new="elif user:",
         tests=(f"{ROLES}::test_pseudonyms_have_no_history_where_no_rule_asks_for_roles",),
