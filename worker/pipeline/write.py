@@ -35,8 +35,7 @@ async def write(session: Session, settings: Settings, rules: Deployed, writes: W
         await session.run("save_progress", **saved_columns(writes))
     if writes.unlocks:
         columns = unlock_columns(rules, writes.unlocks)
-        new = await session.value(int, "grant_unlocks", **columns, now=now, clock=writes.clock)
-        if new != len(writes.unlocks):
+        if await session.rows(int, "grant_unlocks", **columns, now=now, clock=writes.clock) != [len(writes.unlocks)]:
             raise AssertionError("an unlock was inserted under the lock of another's partition")
     if writes.amended:
         await session.run("amend_unlocks", **amendment_columns(writes), now=now)
