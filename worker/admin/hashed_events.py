@@ -90,7 +90,7 @@ def runs_of(page: Columns, fields_of: Fields) -> Iterator[HashedRun]:
 
 def _events(page: Columns, fields_of: Fields) -> list[Event]:
     _, instants, tenants, users, ids, types, offsets, payloads = page
-    # Nobody writes into the fields of an event, so those without any share theirs.
+    # Fields of an event stay as they are, so events without any share theirs.
     fields = [
         _NO_FIELDS if payload is None else fields_of(event_type, payload)
         for event_type, payload in zip(types, payloads, strict=True)

@@ -18,7 +18,7 @@ ROWS = [
 """Hash, instant, tenant, user, id, type, offset, payload."""
 
 
-def test_users_with_one_hash_are_told_apart_and_pseudonyms_have_no_history() -> None:
+def test_users_with_one_hash_have_their_own_events_and_pseudonyms_none() -> None:
     page = [*zip(*ROWS, strict=True)]
     runs = [*runs_of(page, lambda event_type, payload: {event_type: payload})]
     assert [(number, subject) for number, subject, _ in runs[:1] + runs[3:]] == [
