@@ -163,7 +163,7 @@ function-bench *args: setup
 change-bench *args: setup
     .venv/bin/python -m bench.change {{ args }}
 
-# Measure plans and builds over ten million events, beside SQL for the same rules (some 15 minutes on two idle cores)
+# Measure plans and builds over ten million events, beside SQL for the same rules; writes docs/performance.md (some 30 minutes)
 change-scale *args: setup
     .venv/bin/python -m bench.change_scale {{ args }}
 

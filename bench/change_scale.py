@@ -1,39 +1,63 @@
-"""`just bench change`: a change of rules at scale, beside hand-written SQL for the same rules in PostgreSQL and DuckDB.
+"""`just bench change`: changes of rules at scale, beside hand-written SQL for the same rules in PostgreSQL and DuckDB.
 
 Ten million events of 200,000 users lie in the ledger, folded by fifty rules. Commands are processes of their own, as
 an operator runs them. CPU is that of the command and of the database together: it does not depend on who else uses the
-machine. The SQL knows its five rules alone: it keeps no progress, and takes nothing back when a late event comes.
+machine. The SQL knows its five rules alone: it keeps no progress, and takes nothing back when a late event comes. What
+all of them find is compared, unlock by unlock.
+
+What only reads is measured in several rounds, those who are compared in turn. Results go to bench/results/change.json,
+tables to docs/performance.md; with --quick, or another size, nothing of that is written unless --write asks for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import re
+import shlex
 import sys
 import tempfile
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
 import duckdb
+import msgspec
 
+from bench.change_answers import BUILT, BY_HAND, FIVE_NAMES, answer, ask_duckdb, planned, read_found
+from bench.change_page import BEGIN, END, HEAD, MILLION, Changes, Line, Took, section
 from bench.change_rules import ALL_TYPES, FAR, FIVE, NEAR, in_force
-from bench.change_sql import ARCHIVE, IN_DUCKDB, IN_POSTGRES
+from bench.change_sql import ARCHIVE, IN_POSTGRES
 from bench.machine import machine, versions
 from bench.measured import ACH, Measured, measure
-from bench.processes import cpu_seconds, peak_bytes
+from bench.page import merged
+from bench.processes import ROOT, cpu_seconds, peak_bytes
 from worker.local.servers import embedded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from bench.change_answers import Answer
     from worker.local.servers import Servers
 
-MILLION: Final = 1_000_000
+LATEST: Final = ROOT / "bench" / "results" / "change.json"
+PAGE: Final = ROOT / "docs" / "performance.md"
+SHORT_ROUNDS: Final = 5
+"""Of what takes some seconds."""
+TIMEOUT: Final = 3600
+"""Seconds for a statement."""
+
+
+class Size(NamedTuple):
+    """How much is measured."""
+
+    events: int
+    users: int
+    rounds: int
+
+
+FULL: Final = Size(10 * MILLION, 200_000, 3)
+QUICK: Final = Size(300_000, 6_000, 1)
 FILL: Final = """
 INSERT INTO event
 SELECT
@@ -60,41 +84,17 @@ FROM (
 ) AS made
 """
 INDEXES: Final = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'event' AND indexname <> 'event_pkey'"
-FOUND: Final = """
-SELECT achievement, count(*), sum((extract(epoch FROM earned_at) * 1000000)::bigint)
-FROM unlock WHERE achievement = ANY ($1) GROUP BY achievement
-"""
-
-
-class Took(NamedTuple):
-    """What something has taken: seconds, CPU seconds of the command and of the database, bytes at the most."""
-
-    what: str
-    seconds: float
-    command: float
-    database: float
-    peak: int
-    events: int
-    """Of the types concerned, to which the CPU is related; 0 for none."""
-
-    def row(self) -> str:
-        """Return it as a row of a table."""
-        cpu = self.command + self.database
-        each = f"{cpu / self.events * MILLION:.1f}" if self.events else ""
-        return (
-            f"| {self.what} | {self.seconds:.1f} | {self.command:.1f} | {self.database:.1f} | {cpu:.1f} | {each} | "
-            f"{self.peak / MILLION:.0f} |"
-        )
+HEARD: Final = "SELECT count(*) FROM event WHERE event_type <> ALL ($1)"
 
 
 class Bench:
     """The servers, and what was measured on them."""
 
-    def __init__(self, servers: Servers, connection: asyncpg.Connection, folder: Path) -> None:
+    def __init__(self, servers: Servers, connection: asyncpg.Connection, folder: Path, results: Changes) -> None:
         self.servers = servers
         self.connection = connection
         self.folder = folder
-        self.took: list[Took] = []
+        self.results = results
 
     async def fill(self, events: int, users: int) -> None:
         """Fill the ledger, without indexes, which are made afterwards."""
@@ -114,8 +114,8 @@ class Bench:
         await self.connection.execute("VACUUM ANALYZE", timeout=3600)
         await self.connection.execute("CHECKPOINT", timeout=3600)
 
-    async def ach(self, what: str, *arguments: str | Path, events: int = 0, changes: bool = True) -> Measured:
-        """Run a command, and note what it has taken; `changes`: it leaves work for the server's background."""
+    async def ach(self, key: str, title: str, *arguments: str | Path, events: int = 0) -> Measured:
+        """Run a command, and note what it has taken."""
         environment = {
             "DATABASE_URL": self.servers.database_url,
             "NATS_URL": self.servers.nats_url,
@@ -125,49 +125,46 @@ class Bench:
         before = cpu_seconds(self.servers.pids)
         done = await asyncio.to_thread(measure, [ACH, *arguments], environment, (0, 2))
         database = cpu_seconds(self.servers.pids) - before
-        self.note(Took(what, done.seconds, done.cpu, database, done.peak, events))
-        if changes:
-            await self.rest()
+        self.note(key, title, events, Took(done.seconds, done.cpu, database, done.peak))
         return done
 
-    async def by_postgres(self, events: int) -> dict[str, tuple[int, int]]:
+    async def changing(self, key: str, title: str, *arguments: str | Path, events: int = 0) -> None:
+        """Run a command that leaves work for the server's background."""
+        await self.ach(key, title, *arguments, events=events)
+        await self.rest()
+
+    async def by_postgres(self, events: int) -> Answer:
         """Let PostgreSQL find what the five rules say."""
         await self.connection.execute("SET work_mem = '256MB'; DROP TABLE IF EXISTS by_hand")
         before, began = cpu_seconds(self.servers.pids), perf_counter()
-        await self.connection.execute(IN_POSTGRES, timeout=3600)
-        database = cpu_seconds(self.servers.pids) - before
+        await self.connection.execute(IN_POSTGRES, timeout=TIMEOUT)
+        seconds, database = perf_counter() - began, cpu_seconds(self.servers.pids) - before
         peak = peak_bytes(self.servers.pids[-1:])
-        self.note(Took("SQL in PostgreSQL, the same five", perf_counter() - began, 0.0, database, peak, events))
-        return _found(await self.connection.fetch(FOUND.replace("FROM unlock", "FROM by_hand"), FIVE_NAMES))
+        self.note("postgres", "SQL in PostgreSQL, the same five rules", events, Took(seconds, 0.0, database, peak))
+        return answer(map(tuple, await self.connection.fetch(BY_HAND, timeout=TIMEOUT)))
 
     async def archive(self) -> Path:
         """Write the ledger as Parquet, in the order of time."""
         text, file = self.folder / "events.csv", self.folder / "events.parquet"
-        await self.connection.copy_from_query(ARCHIVE, output=text, format="csv", timeout=3600)
+        await self.connection.copy_from_query(ARCHIVE, output=text, format="csv", timeout=TIMEOUT)
         await asyncio.to_thread(_as_parquet, text, file)
         text.unlink()
+        self.results.parquet = file.stat().st_size
         return file
 
-    async def by_duckdb(self, file: Path, events: int) -> dict[str, tuple[int, int]]:
+    async def by_duckdb(self, archive: Path, events: int) -> Answer:
         """Let DuckDB find what the five rules say."""
-        done = await asyncio.to_thread(measure, [sys.executable, "-m", "bench.change_scale", "--sql", file], None)
-        self.note(Took("SQL in DuckDB, the same five", done.seconds, done.cpu, 0.0, done.peak, events))
-        return {name: (number, total) for name, number, total in json.loads(done.printed)}
+        found = self.folder / "found.parquet"
+        command = [sys.executable, "-m", "bench.change_scale", "--sql", archive, "--found", found]
+        done = await asyncio.to_thread(measure, command, None)
+        took = Took(done.seconds, done.cpu, 0.0, done.peak)
+        self.note("duckdb", "SQL in DuckDB over Parquet, the same five rules", events, took)
+        return answer(read_found(found))
 
-    def note(self, took: Took) -> None:
+    def note(self, key: str, title: str, events: int, took: Took) -> None:
         """Keep and print what something has taken."""
-        self.took.append(took)
-        print(took.row(), flush=True)
-
-
-FIVE_NAMES: Final = re.findall(r"achievement (\w+)", FIVE)
-HEAD: Final = (
-    "| | seconds | CPU command | CPU database | CPU | µs an event | memory, MB |\n|---|---|---|---|---|---|---|"
-)
-
-
-def _found(rows: Sequence[asyncpg.Record]) -> dict[str, tuple[int, int]]:
-    return {name: (number, int(total)) for name, number, total in rows}
+        self.results.lines.setdefault(key, Line(title, events)).rounds.append(took)
+        print(f"| {' | '.join(Line(title, events, [took]).row())} |", flush=True)
 
 
 def _as_parquet(text: Path, file: Path) -> None:
@@ -179,75 +176,119 @@ def _as_parquet(text: Path, file: Path) -> None:
     )
 
 
-def by_sql(file: str) -> None:
-    """Print what DuckDB finds, as JSON: achievement, number of unlocks, sum of the instants in seconds."""
-    connection = duckdb.connect(config={"threads": 2})
-    rows = connection.execute(IN_DUCKDB.replace("$file", f"'{file}'")).fetchall()
-    print(json.dumps([(name, number, int(total)) for name, number, total in rows]))
-
-
-async def run(events: int, users: int, *, keep: str | None) -> None:
-    """Measure once."""
-    folder = keep or tempfile.mkdtemp(prefix="ach-change-bench-", dir="/tmp")
-    async with embedded(Path(folder) / "servers", durable=True) as servers:
-        connection = await asyncpg.connect(servers.database_url)
-        bench = Bench(servers, connection, Path(folder))
-        await _all(bench, events, users)
-        await connection.close()
-
-
-async def _all(bench: Bench, events: int, users: int) -> None:
-    rules, base = bench.folder / "rules.ach", in_force()
-
-    def written(text: str) -> Path:
-        rules.write_text(text)
-        return rules
-
-    print(HEAD)
-    await bench.ach("50 rules into force, no event yet", "apply", written(base))
+async def run(results: Changes, *, keep: str | None) -> None:
+    """Measure everything."""
     began = perf_counter()
+    with tempfile.TemporaryDirectory(prefix="ach-change-bench-") as name:
+        folder = Path(keep or name)
+        async with embedded(folder / "servers", durable=True) as servers:
+            connection = await asyncpg.connect(servers.database_url)
+            bench = Bench(servers, connection, folder, results)
+            print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
+            await _filled(bench)
+            far = await _tiers(bench)
+            await _over_all(bench, far + ALL_TYPES)
+            await _five(bench, far + FIVE)
+            await connection.close()
+    results.load, results.seconds = os.getloadavg()[0], perf_counter() - began
+
+
+def _written(bench: Bench, text: str) -> Path:
+    rules = bench.folder / "rules.ach"
+    rules.write_text(text)
+    return rules
+
+
+async def _filled(bench: Bench) -> None:
+    await bench.ach("into force", "`ach apply`: fifty rules, no event yet", "apply", _written(bench, in_force()))
     await bench.connection.execute("ALTER TABLE event SET (autovacuum_enabled = false)")
-    await bench.fill(events, users)
-    print(f"(filled in {perf_counter() - began:.0f} s)", flush=True)
-    heard = await bench.connection.fetchval(
-        "SELECT count(*) FROM event WHERE event_type NOT IN ('tutorial.finished', 'project.created')"
-    )
-    five = await bench.connection.fetchval(
-        "SELECT count(*) FROM event WHERE event_type NOT IN ('quiz.passed', 'comment.posted')"
-    )
-    await bench.ach("everyone folded by 50 rules", "backfill", events=heard)
+    await bench.fill(bench.results.events, bench.results.users)
+    heard = await bench.connection.fetchval(HEARD, ["tutorial.finished", "project.created"])
+    await bench.changing("fold", "`ach backfill`: everyone folded by fifty rules", "backfill", events=heard)
+
+
+async def _tiers(bench: Bench) -> str:
     far, near = in_force(FAR), in_force(NEAR)
-    await bench.ach("plan: a tier out of reach", "plan", written(far), changes=False)
-    await bench.ach("plan: a tier that few reach", "plan", written(near), changes=False)
-    await bench.ach("apply: a tier out of reach", "apply", written(far))
-    everything = far + ALL_TYPES
-    await bench.ach("plan: an aggregate over all types", "plan", written(everything), events=events, changes=False)
-    await bench.ach("apply: an aggregate over all types", "apply", rules, events=events)
-    await bench.ach("rollback to before it", "rollback", "2", "--yes", events=events)
-    await bench.ach("plan: five rules", "plan", written(far + FIVE), events=five, changes=False)
-    await bench.ach("apply: five rules", "apply", rules, events=five)
-    ours = _found(await bench.connection.fetch(FOUND, FIVE_NAMES))
-    by_postgres = await bench.by_postgres(five)
-    by_duckdb = await bench.by_duckdb(await bench.archive(), five)
-    for name, theirs in (("PostgreSQL", by_postgres), ("DuckDB", by_duckdb)):
-        if theirs != ours:
-            raise AssertionError(f"{name} differs: {theirs}, {ours}")
-    print(f"{sum(number for number, _ in ours.values()):,} unlocks of five rules, the same by all three: {ours}")
+    for _ in range(SHORT_ROUNDS):
+        await bench.ach("plan far", "`ach plan`: a tier that no user reaches", "plan", _written(bench, far))
+    quizzes = bench.results.events - await bench.connection.fetchval(HEARD, ["quiz.passed"])
+    title = "`ach plan`: a tier that some nine in a hundred reach"
+    for _ in range(bench.results.rounds):
+        await bench.ach("plan near", title, "plan", _written(bench, near), events=quizzes)
+    await bench.changing("apply far", "`ach apply`: the tier that no user reaches", "apply", _written(bench, far))
+    return far
+
+
+async def _over_all(bench: Bench, rules: str) -> None:
+    events = bench.results.events
+    for _ in range(bench.results.rounds):
+        title = "`ach plan`: a new aggregate over all events"
+        await bench.ach("plan all", title, "plan", _written(bench, rules), events=events)
+    title = "`ach apply` of it: a grant for each user"
+    await bench.changing("apply all", title, "apply", _written(bench, rules), events=events)
+    await bench.changing("rollback", "`ach rollback` to before it", "rollback", "2", "--yes", events=events)
+
+
+async def _five(bench: Bench, rules: str) -> None:
+    events = await bench.connection.fetchval(HEARD, ["quiz.passed", "comment.posted"])
+    archive, file = await bench.archive(), _written(bench, rules)
+    answers: dict[str, Answer] = {}
+    for _ in range(bench.results.rounds):
+        await bench.ach("plan five", "`ach plan`: five new rules", "plan", file, events=events)
+        answers["PostgreSQL"] = await bench.by_postgres(events)
+        answers["DuckDB"] = await bench.by_duckdb(archive, events)
+    title = "`ach plan --list --json` of them, every unlock on a line"
+    listed = await bench.ach("plan list", title, "plan", file, "--list", "--json", events=events)
+    answers["the plan"] = answer(planned(listed.printed))
+    await bench.changing("apply five", "`ach apply` of them", "apply", file, events=events)
+    built = answer(map(tuple, await bench.connection.fetch(BUILT, FIVE_NAMES, timeout=TIMEOUT)))
+    for name, found in answers.items():
+        if found != built:
+            raise AssertionError(f"{name} has found {found.unlocks:,} unlocks, and {built.unlocks:,} were granted")
+    bench.results.unlocks = built.unlocks
 
 
 def main() -> None:
     """Measure."""
     parser = ArgumentParser(prog="just bench change", description=__doc__)
-    parser.add_argument("--events", type=int, default=10 * MILLION)
-    parser.add_argument("--users", type=int, default=200_000)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK.events:,} events and one round")
+    parser.add_argument("--events", type=int)
+    parser.add_argument("--users", type=int)
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--keep", metavar="DIR", help="where the servers' data stay")
+    parser.add_argument("--write", action=BooleanOptionalAction, help="write results and page, or not")
+    parser.add_argument("--render", action="store_true", help="write the page from the results that are kept")
     parser.add_argument("--sql", help="run the SQL of DuckDB over a file, and nothing else")
+    parser.add_argument("--found", help="where that writes what it finds")
     given = parser.parse_args()
     if given.sql:
-        by_sql(given.sql)
+        ask_duckdb(given.sql, given.found)
         return
-    print(json.dumps({**machine(), **versions()}))
-    asyncio.run(run(given.events, given.users, keep=given.keep))
+    if given.render:
+        _write(msgspec.json.decode(LATEST.read_bytes(), type=Changes))
+        return
+    size = QUICK if given.quick else FULL
+    asked = Size(given.events or size.events, given.users or size.users, given.rounds or size.rounds)
+    results = Changes(
+        measured_on=datetime.now(UTC).date().isoformat(),
+        command=shlex.join(["just", "bench", "change", *sys.argv[1:]]),
+        machine=machine(),
+        versions=versions(),
+        events=asked.events,
+        rounds=asked.rounds,
+        users=asked.users,
+        lines={},
+    )
+    asyncio.run(run(results, keep=given.keep))
+    if given.write if given.write is not None else asked == FULL:
+        _write(results)
+    else:
+        print(f"\n{section(results)}")
+
+
+def _write(results: Changes) -> None:
+    LATEST.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+    PAGE.write_text(merged(PAGE.read_text("utf-8"), section(results), BEGIN, END), "utf-8")
 
 
 if __name__ == "__main__":

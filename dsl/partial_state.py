@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from dsl.event import Position
-from dsl.progress import ENCODING, Earned, NodeState, State
+from dsl.progress import ENCODING, Earned, NodeState, State, Tally
 from dsl.progress import read as read_unknown
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Read = Callable[[bytes], State | None]
 
 _PREFIX: Final = b"[%d," % ENCODING
+PREFIX: Final = _PREFIX.decode()
+"""The begin of each text that can be read."""
 
 
 def reader_of(nodes: Iterable[int], earned: Iterable[int], *, counted: bool) -> Read:
@@ -75,6 +77,14 @@ def nodes_of(slots: Mapping[int, int]) -> Callable[[bytes], tuple[Position | Non
         return found.mark, _taken(found.nodes, names)
 
     return read
+
+
+def before_number(slot: int) -> str:
+    """Return what stands before the number of a plain count in the text of a state, and in no string of that.
+
+    `]` follows the number. Where something else follows, it is a value or a slot of another node, with a position.
+    """
+    return f'"{slot}":[{Tally.__struct_config__.tag},'
 
 
 def _names(slots: Iterable[int]) -> list[tuple[int, str]]:

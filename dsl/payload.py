@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Context, Decimal
 from itertools import repeat
@@ -199,9 +198,10 @@ class Reader:
         wire = {field.name: _wire(field) for field in self._fields}
         shape: Any = TypedDict("shape", wire)  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
         self._decoder: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(shape)
+        self._quick: Callable[[bytes | str], dict[str, Value]] = self.quick
 
     @property
-    def quick(self) -> Callable[[str], dict[str, Value]]:
+    def quick(self) -> Callable[[bytes | str], dict[str, Value]]:
         """What returns the fields as `strict` does, or raises `msgspec.MsgspecError`: then `strict` is to be asked."""
         return self._fast if self._lifted or self._maybe_null or not self._fields else self._decoder.decode
 
@@ -212,10 +212,14 @@ class Reader:
         except msgspec.MsgspecError:
             return self._slow(payload)
 
-    def lenient(self, payload: bytes) -> dict[str, Value]:
+    def lenient(self, payload: bytes | str) -> dict[str, Value]:
         """Return the declared fields that are present and fit."""
-        with suppress(msgspec.MsgspecError):
-            return self._fast(payload)
+        try:
+            return self._quick(payload)
+        except msgspec.MsgspecError:
+            return self._fitting(payload)
+
+    def _fitting(self, payload: bytes | str) -> dict[str, Value]:
         given = _object(_parse(payload))
         if given is None:
             return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.built_ins import UNLOCKS
 from dsl.nodes.bound import Bound
@@ -32,6 +32,30 @@ def shortfall(condition: Condition) -> Shortfall:
             return lambda state: sorted(short(state) for short in each)[k - 1]
         case _:
             return _unknown
+
+
+class Needed(NamedTuple):
+    """A plain count, by the slot of its node, and what it has to reach."""
+
+    slot: int
+    least: int
+
+
+def needed(condition: Condition) -> tuple[Needed, ...] | None:
+    """Return some counts: before a condition holds, one of them reaches its bound; None where others decide too.
+
+    If `k` of `n` parts hold, at least one holds of any `n - k + 1` of them.
+    """
+    match condition:
+        case Reached(total=total, bound=Bound(op=">=", bound=int(bound))) if type(total) is Total and _counts(total):
+            return (Needed(total.slot, bound),)
+        case Combined(parts=parts, k=k) if k:
+            known = [found for part in parts if (found := needed(part)) is not None]
+            known.sort(key=len)
+            enough = len(parts) - k + 1
+            return None if len(known) < enough else tuple(one for found in known[:enough] for one in found)
+        case _:
+            return None
 
 
 def _counts(total: Total) -> bool:

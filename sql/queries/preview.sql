@@ -30,13 +30,28 @@ WHERE event_type = ANY (:types::text[])
 ORDER BY tenant_id, occurred_at, event_id;
 
 -- name: unlocks_by_subject
--- Of some achievements and tiers, subject by subject.
+-- Of some achievements and tiers, subject by subject. That the achievement is one of them is seen sooner than that the
+-- pair is, and rules out nearly all.
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
     granted_at, contested_at, revoked_at, by_hand
 FROM unlock
-WHERE scope = :scope AND (achievement, tier) IN (SELECT * FROM unnest(:keys.achievement::text[], :keys.tier::text[]))
+WHERE scope = :scope AND achievement = ANY (:keys.achievement::text[])
+    AND (achievement, tier) IN (SELECT * FROM unnest(:keys.achievement::text[], :keys.tier::text[]))
 ORDER BY tenant_id, subject, achievement, tier, occurrence;
+
+-- name: some_unlocks_by_subject
+-- The first ones.
+-- use unlocks_by_subject
+LIMIT :limit::bigint;
+
+-- name: ever_in_force
+-- Whether any of some achievements and tiers may ever have been in force: an achievement has a version then, and the name of
+-- a tier is in the text of some rules.
+SELECT EXISTS (
+    SELECT FROM unnest(:keys.achievement::text[], :keys.tier::text[]) AS keys (achievement, tier)
+    WHERE EXISTS (SELECT FROM rule_version WHERE rule_version.achievement = keys.achievement)
+        AND EXISTS (SELECT FROM rule_set WHERE strpos(sources::text, tier) > 0));
 
 -- name: unlocks_without_events
 -- Those of users that have no event of some types; seldom any.
@@ -53,9 +68,6 @@ WHERE scope = 'user' AND (achievement, tier) IN (SELECT * FROM unnest(:keys.achi
         SELECT FROM pack
         WHERE pack.tenant_id = unlock.tenant_id AND pack.user_id = unlock.subject AND types && :types::text[])
 ORDER BY tenant_id, subject, achievement, tier, occurrence;
-
--- name: count_states
-SELECT count(*) FROM progress WHERE scope = :scope;
 
 -- name: unlocks_as_they_are
 -- As `unlocks_of_subjects`, without locks.
@@ -157,6 +169,35 @@ FROM unnest(:tenant_ids::text[], :user_ids::text[], :marks::timestamptz[]) WITH 
     AS asked (tenant_id, user_id, mark_at, n)
 ORDER BY n;
 
+-- name: states_within_reach
+-- Those that do not plainly say that each of some counts is below a number, as they lie in the table; one for each of its
+-- counts that is not. Numbers are compared as texts of twenty digits, no number as zero, and what is none is above all: with
+-- a quotation mark or a bracket in it. States that are long may lack many events, and a mark without an event is a
+-- moment: both are for the engine to judge, as all that is written in another way.
+SELECT tenant_id, subject, progress.stamp, state
+FROM progress
+LEFT JOIN unnest(:counts.stamp::text[], :counts.before::text[], :counts.least::text[])
+    AS counts (stamp, before, least) ON counts.stamp = progress.stamp
+WHERE scope = :scope AND (
+    counts.stamp IS NULL OR mark_id = '' OR octet_length(state) >= :long::integer
+    OR NOT starts_with(state, :prefix::text)
+    OR lpad(translate(split_part(split_part(state, before, 2), ']', 1), '"', 'x'), 20, '0') COLLATE "C" >= least)
+LIMIT :limit::bigint;
+
+-- name: events_of_many_users
+-- In one scan of the ledger, user by user as they are asked for, in canonical order: by key, each event of a user lies in
+-- another page, whatever its type is.
+SELECT
+    n, event.tenant_id, event_id, event_type, event.user_id, occurred_at, utc_offset,
+    CASE WHEN event_type = ANY (:read::text[]) THEN payload END
+FROM unnest(:tenant_ids::text[], :user_ids::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, n)
+JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+WHERE event_type = ANY (:types::text[])
+ORDER BY n, occurred_at, event_id;
+
+-- name: has_packs
+SELECT EXISTS (SELECT FROM pack);
+
 -- name: states_of_subjects
 SELECT progress.tenant_id, progress.subject, stamp, state
 FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
@@ -164,7 +205,8 @@ JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
 
 -- name: stamps_of_scope
-SELECT DISTINCT stamp FROM progress WHERE scope = :scope;
+-- With how many states have each.
+SELECT stamp, count(*) FROM progress WHERE scope = :scope GROUP BY stamp;
 
 -- name: unseen_events_in_roles
 -- Those behind the marks of stored states, with the events that name a user beside the one who did them.

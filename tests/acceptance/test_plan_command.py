@@ -120,6 +120,25 @@ async def test_what_an_apply_refuses_is_said_beside_the_plan(deployed: Shell) ->
     assert "ten_lessons version 3 begins before version 2, which is in force" in " ".join(ran.err.split()), ran
 
 
+async def test_the_rewards_of_a_family_are_judged_with_their_elements(deployed: Shell) -> None:
+    """As an apply does: 66,400 bytes with the name of an element are less, or more, with its value."""
+    head = 'achievement first for each course in [{}] {{\n  title "First"\n'
+    clauses = '  when count(event=lesson.completed, >= 1)\n  reward { said: "' + "{course}" * 8300 + '" }\n}\n'
+    deployed.write("rules/family.ach", head.format('"go", "rust_and_more"') + clauses)
+    ran = deployed.ach("plan", "rules/", "--out", "plan.json")
+    assert (ran.code, 'the reward has 107,912 bytes; the limit is 65,536 (for course "rust_and_more")' in ran.err) == (
+        1,
+        True,
+    )
+    assert "no plan was written" in ran.err
+    ran = deployed.ach("apply", "rules/")
+    assert (ran.code, "a reward is too large to be announced; nothing was done" in ran.err) == (1, True), ran
+    deployed.write("rules/family.ach", head.format('"go", "c"') + clauses)
+    ran = deployed.ach("plan", "rules/", "--out", "plan.json")
+    assert (ran.code, "limit" in ran.err) == (2, False), ran
+    assert deployed.ach("apply", "plan.json").code == 0
+
+
 async def test_mistakes_end_with_1(deployed: Shell) -> None:
     """2 stands for changes, so that nothing else may end with it."""
     broken = deployed.write("broken.ach", "achievement x {}")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anyio
 import pytest
 
+from tests.browser.schemathesis_run import keep_the_document
 from tests.integration.ingesting import KEYS, config_of, connected, ingesting
 from worker.broker.streams import open_broker
 from worker.ingest.process import Files
 from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -59,31 +60,9 @@ async def test_the_api_keeps_its_document(nats_url: str, tmp_path: Path) -> None
     settings = Settings(nats_url=nats_url)
     async with open_broker(settings):
         pass
-    (tmp_path / "hooks.py").write_text(HOOKS)
-    (tmp_path / "schemathesis.toml").write_text(CONFIG)
     rules = tmp_path / "rules.ach"
     rules.write_text("event a.done { n: int? }\n")
     config = config_of(key_rate=1e6, key_burst=1_000_000)
     async with ingesting(settings, config, Files(rules=[rules])) as client:
         await connected(client)
-        done = await anyio.run_process(
-            [
-                str(Path(sys.executable).with_name("schemathesis")),
-                "run",
-                f"{client.base_url}/openapi.json",
-                "--header",
-                f"Authorization: Bearer {KEYS['t1']}",
-                "--max-examples",
-                "60",
-                "--seed",
-                "1",
-                "--workers",
-                "1",
-            ],
-            cwd=tmp_path,
-            env={"SCHEMATHESIS_HOOKS": "hooks", "PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path), "COLUMNS": "160"},
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-    assert done.returncode == 0, done.stdout.decode()[-6000:]
+        await keep_the_document(tmp_path, client, KEYS["t1"], CONFIG, HOOKS, "--max-examples", "60")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import anyio
 import pytest
 
+from tests.browser.schemathesis_run import keep_the_document
 from tests.integration.engine import Engine, event
 from tests.integration.serving import KEYS, connected, serving
 from tests.integration.test_serve import RULES
 from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -54,30 +55,7 @@ async def test_the_api_keeps_its_document(database_url: str, nats_url: str, tmp_
     await engine.apply(RULES)
     await engine.publish([event(n, user=user) for n in range(3) for user in ("u1", "u2")])
     await engine.drain()
-    (tmp_path / "hooks.py").write_text(HOOKS)
-    (tmp_path / "schemathesis.toml").write_text(CONFIG)
     async with serving(engine.settings, key_rate=100_000, key_burst=100_000) as client:
         await connected(client)
-        done = await anyio.run_process(
-            [
-                str(Path(sys.executable).with_name("schemathesis")),
-                "run",
-                f"{client.base_url}/openapi.json",
-                "--header",
-                f"Authorization: Bearer {KEYS['t1']}",
-                "--exclude-path-regex",
-                "/live$",
-                "--max-examples",
-                "40",
-                "--seed",
-                "1",
-                "--workers",
-                "1",
-            ],
-            cwd=tmp_path,
-            env={"SCHEMATHESIS_HOOKS": "hooks", "PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path), "COLUMNS": "160"},
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-    assert done.returncode == 0, done.stdout.decode()[-6000:]
+        more = ("--max-examples", "40", "--exclude-path-regex", "/live$")
+        await keep_the_document(tmp_path, client, KEYS["t1"], CONFIG, HOOKS, *more)

@@ -10,7 +10,7 @@ import pytest
 from dsl.event import Event
 from dsl.fold import start, step
 from dsl.ruleset import build
-from dsl.shortfall import shortfall
+from dsl.shortfall import needed, shortfall
 
 if TYPE_CHECKING:
     from dsl.types import Value
@@ -57,6 +57,37 @@ def test_it_does_not_hold_before(when: str) -> None:
                 break
             positive += short(state) > 0
     assert bool(positive) is (when in COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("when", "bounds"),
+    [
+        ("count(event=a.done, >= 7)", [7]),
+        ("all(count(event=a.done, >= 3), count(event=b.done, >= 5))", [3]),
+        ("any(count(event=a.done, >= 3), count(event=b.done, >= 5))", [3, 5]),
+        ("at_least(2, count(event=a.done, >= 9), sum(event=a.done, of=n, >= 9), count(event=b.done, >= 6))", [9, 6]),
+        ("all(sum(event=a.done, of=n, >= 9), count(event=b.done, >= 5))", [5]),
+        ("any(sum(event=a.done, of=n, >= 9), count(event=b.done, >= 5))", None),
+        ("count(event=a.done, distinct=key, >= 4)", None),
+        ("count(event=a.done, >= 3, within=7d)", None),
+    ],
+)
+def test_one_of_the_counts_that_are_needed_reaches_its_bound_first(when: str, bounds: list[int] | None) -> None:
+    made = build([("rules.ach", f'{DECLARED}achievement x {{ title "X" when {when} }}'.encode())])
+    assert made.program is not None, made.problems
+    plan = made.program.scopes["user"]
+    (ruling,) = plan.rulings
+    node = ruling.judges[0].built.node
+    found = needed(node)
+    assert (None if found is None else [one.least for one in found]) == bounds
+    for seed in range(20 if found else 0):
+        dice = Random(seed)  # noqa: S311 - reproducible on purpose
+        state = start(plan)
+        for n in range(40):
+            fields: dict[str, Value] = {"n": dice.randrange(5)} if dice.random() < 0.5 else {}
+            step(plan, state, Event("t", f"e{n:03}", "a.done" if fields else "b.done", "u", n, 0, fields))
+            totals = [getattr(state.nodes.get(one.slot), "total", 0) >= one.least for one in found or ()]
+            assert any(totals) or not node.holds(state)
 
 
 def test_of_unlocks_nothing_is_known() -> None:

@@ -15,10 +15,12 @@ from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
 from worker.pipeline.pipeline import InForce, Pipeline
 from worker.pipeline.rules_in_force import load_deployed
-from worker.store import open_store
+from worker.store import Session, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+    import pytest
 
     from tests.integration.engine import Engine
     from worker.engine.batch import Batch, DeadLetter
@@ -52,6 +54,19 @@ async def pipeline_on(
             stopping=stopping,
             on_committed=on_committed,
         )
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, query: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do `work` once, when rows of a query have been read the next time."""
+    rows, due = Session.rows, [work]
+
+    async def reading(session: Session, shape: Callable[..., Any], name: str, **args: object) -> list[Any]:
+        found = await rows(session, shape, name, **args)
+        if name == query and due:
+            await due.pop()()
+        return found
+
+    monkeypatch.setattr(Session, "rows", reading)
 
 
 async def decoded(pipeline: Pipeline, events: Sequence[dict[str, Any] | bytes]) -> Batch:

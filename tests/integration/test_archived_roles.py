@@ -14,7 +14,7 @@ from tests.integration.engine import Engine, event, until_waiting
 from tests.integration.pipelines import pipeline_on, send, sent
 from tests.integration.test_archive import POINTS, archived, ledger, replayed, store_value
 from tests.integration.test_archived_builds import rebuilt
-from tests.integration.test_event_roles import CONTRACTS, RULES, erase, like, nowhere
+from tests.integration.test_event_roles import CONTRACTS, NAMES, RULES, drawn, erase, like, nowhere
 from tests.integration.test_plan import check as check_plan
 from tests.integration.test_plan import counts
 from worker.admin import archive as archiving
@@ -269,25 +269,14 @@ def _row(*row: *EventRow) -> EventRow:
 @pytest.mark.parametrize("seed", range(2))
 async def test_drawn_batches_between_archives(engine: Engine, seed: int) -> None:
     """Late events, copies, workers that take turns, rules that change; with the second seed also erasures."""
-    dice, names = Random(seed), ("ann", "bob", "cid", "dan", "eve")  # noqa: S311 - no secret
+    dice = Random(seed)  # noqa: S311 - no secret
     await engine.apply(RULES)
-
-    def drawn(number: int) -> dict[str, Any]:
-        at, user = dice.randrange(200), dice.choice(names)
-        match dice.choice(("like", "like", "like", "met", "seen")):
-            case "met":
-                crew = [dice.choice(names) for _ in range(dice.randrange(4))]
-                return event(at, "met", user=user, id=f"e{number}", crew=crew, team=dice.choice(("red", "blue")))
-            case "seen":
-                return event(at, "seen", user=user, id=f"e{number}", by=dice.choice(names))
-            case _:
-                return like(at, user, dice.choice(names), id=f"e{number}")
 
     gone: list[str] = []
     async with pipeline_on(engine) as one, pipeline_on(engine, owner="another") as two:
         had: list[dict[str, Any]] = []
         for turn in range(8):
-            batch = [drawn(len(had) + n) for n in range(dice.randrange(1, 16))]
+            batch = [drawn(dice, len(had) + n) for n in range(dice.randrange(1, 16))]
             had += batch
             copies = dice.sample(had, min(len(had), dice.choice((0, 1, 3))))
             assert await send(dice.choice((one, one, two)), *batch, *copies) == []
@@ -296,7 +285,7 @@ async def test_drawn_batches_between_archives(engine: Engine, seed: int) -> None
             if turn == 4:
                 await engine.apply(RULES + FAVOURITE)
             if seed and turn in {3, 6}:
-                gone.append(names[len(gone)])
+                gone.append(NAMES[len(gone)])
                 await erase(engine, gone[-1])
         await engine.backfill()
         for name in gone:

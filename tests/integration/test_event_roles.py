@@ -39,10 +39,24 @@ achievement noticed { title "Noticed" when count(event=seen as by, >= 2) }
 achievement team { title "Team" scope team when count(event=met, distinct=crew, >= 3) }
 """
 RULES: Final = CONTRACTS + ACHIEVEMENTS
+NAMES: Final = ("ann", "bob", "cid", "dan", "eve")
 
 
 def like(number: int, user: str, author: str, *, tenant: str = "t1", id: str | None = None) -> dict[str, Any]:  # noqa: A002
     return event(number, "like", user=user, tenant=tenant, id=id, post="p", author=author)
+
+
+def drawn(dice: Random, number: int) -> dict[str, Any]:
+    """Draw an event of one of the contracts; its id says `number`."""
+    at, user = dice.randrange(200), dice.choice(NAMES)
+    match dice.choice(("like", "like", "like", "met", "seen")):
+        case "met":
+            crew = [dice.choice(NAMES) for _ in range(dice.randrange(4))]
+            return event(at, "met", user=user, id=f"e{number}", crew=crew, team=dice.choice(("red", "blue")))
+        case "seen":
+            return event(at, "seen", user=user, id=f"e{number}", by=dice.choice(NAMES))
+        case _:
+            return like(at, user, dice.choice(NAMES), id=f"e{number}")
 
 
 async def check(engine: Engine) -> None:
@@ -146,24 +160,13 @@ async def test_a_state_that_lags_is_read_with_events_that_name_its_user(engine: 
 @pytest.mark.parametrize("seed", range(3))
 async def test_drawn_batches(engine: Engine, seed: int) -> None:
     """Late ones, copies, and workers that take turns."""
-    dice, names = Random(seed), ("ann", "bob", "cid", "dan", "eve")  # noqa: S311 - no secret
+    dice = Random(seed)  # noqa: S311 - no secret
     await engine.apply(RULES)
-
-    def drawn(number: int) -> dict[str, Any]:
-        at, user = dice.randrange(200), dice.choice(names)
-        match dice.choice(("like", "like", "like", "met", "seen")):
-            case "met":
-                crew = [dice.choice(names) for _ in range(dice.randrange(4))]
-                return event(at, "met", user=user, id=f"e{number}", crew=crew, team=dice.choice(("red", "blue")))
-            case "seen":
-                return event(at, "seen", user=user, id=f"e{number}", by=dice.choice(names))
-            case _:
-                return like(at, user, dice.choice(names), id=f"e{number}")
 
     sent: list[dict[str, Any]] = []
     async with pipeline_on(engine) as one, pipeline_on(engine, owner="another") as two:
         for _ in range(12):
-            batch = [drawn(len(sent) + n) for n in range(dice.randrange(1, 12))]
+            batch = [drawn(dice, len(sent) + n) for n in range(dice.randrange(1, 12))]
             sent += batch
             copies = dice.sample(sent, min(len(sent), dice.choice((0, 0, 1, 3))))
             await send(dice.choice((one, one, two)), *batch, *copies)
@@ -171,7 +174,7 @@ async def test_drawn_batches(engine: Engine, seed: int) -> None:
             await erase(engine, "ann")
             for start in range(0, len(sent), 20):
                 await send(dice.choice((one, two)), *sent[start : start + 20])
-            await send(one, *(drawn(len(sent) + n) for n in range(20)))
+            await send(one, *(drawn(dice, len(sent) + n) for n in range(20)))
     if not seed:
         await check(engine)
     else:

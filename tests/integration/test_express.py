@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dsl.outcome import Subject
 from dsl.progress import Grant, encode
 from tests.integration.engine import RULES, Engine, event
-from tests.integration.pipelines import commit, decoded, pipeline_on, send
+from tests.integration.pipelines import commit, decoded, meanwhile, pipeline_on, send
 from worker.admin.results import read_results
 from worker.contract.partition import partition_of
 from worker.contract.reasons import Reason
@@ -20,8 +20,6 @@ from worker.settings import Clock
 from worker.store import Session, UnavailableError, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from worker.pipeline.pipeline import Committed
 
 pytestmark = pytest.mark.anyio
@@ -301,28 +299,13 @@ async def test_from_the_last_checkpoint_before_a_late_event(engine: Engine, left
     assert row["event_id"] == "a.done-70-u1"
 
 
-class Meanwhile:
-    """Does something once, when rows of a query have been read."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, query: str, work: Callable[[], Awaitable[object]]) -> None:
-        rows, due = Session.rows, [work]
-
-        async def reading(session: Session, shape: Callable[..., Any], name: str, **args: object) -> list[Any]:
-            found = await rows(session, shape, name, **args)
-            if name == query and due:
-                await due.pop()()
-            return found
-
-        monkeypatch.setattr(Session, "rows", reading)
-
-
 async def test_another_worker_writes_between_reading_and_committing(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner="other") as other:
         await send(pipeline, event(10), event(20), event(30))
-        Meanwhile(monkeypatch, "pasts_of_users", lambda: send(other, event(3), event(4)))
+        meanwhile(monkeypatch, "pasts_of_users", lambda: send(other, event(3), event(4)))
         await send(pipeline, event(5))
     assert (stats.overtaken, stats.events) == (1, 4)
     rows = await engine.rows("SELECT achievement, event_id FROM unlock ORDER BY 1")
@@ -336,7 +319,7 @@ async def test_an_operator_revokes_between_reading_and_committing(
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(10), event(20), event(30))
         revoke = "UPDATE unlock SET revoked_at = now() WHERE achievement = 'three'"
-        Meanwhile(monkeypatch, "pasts_of_users", lambda: engine.rows(revoke))
+        meanwhile(monkeypatch, "pasts_of_users", lambda: engine.rows(revoke))
         await send(pipeline, event(5))
     assert (stats.overtaken, stats.decisions["amended"], stats.long_ways["unlock_moved"]) == (1, 1, 1)
     rows = await engine.rows("SELECT achievement, event_id FROM unlock ORDER BY 1")
@@ -525,7 +508,7 @@ async def test_a_stranger_is_moved_while_we_look(engine: Engine, monkeypatch: py
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner="other") as other:
         await send(pipeline, event(0))
-        Meanwhile(monkeypatch, "standing_of_users", lambda: send(other, event(5, user=NEIGHBOUR)))
+        meanwhile(monkeypatch, "standing_of_users", lambda: send(other, event(5, user=NEIGHBOUR)))
         await send(pipeline, event(1), event(1, user=NEIGHBOUR))
         assert stats.overtaken == 1
     (row,) = await engine.rows("SELECT event_id FROM unlock WHERE subject = $1", NEIGHBOUR)
@@ -539,7 +522,7 @@ async def test_what_cannot_be_looked_up_is_no_trouble(engine: Engine, monkeypatc
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(0))
-        Meanwhile(monkeypatch, "standing_of_users", fail)
+        meanwhile(monkeypatch, "standing_of_users", fail)
         await send(pipeline, event(1), event(1, user=NEIGHBOUR))
     assert (stats.events, stats.retries) == (3, 0)
 

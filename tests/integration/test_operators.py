@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import asyncpg
@@ -10,7 +10,7 @@ import pytest
 
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, RULES, Engine, event
-from tests.integration.pipelines import pipeline_on, send
+from tests.integration.pipelines import meanwhile, pipeline_on, send
 from worker.admin.erasure import erase_user
 from worker.admin.manual_grant import CannotGrantError, Granted, grant_by_hand
 from worker.admin.results import read_results
@@ -24,10 +24,7 @@ from worker.pipeline.fence import RulesMovedError
 from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
-from worker.store import Session, open_store
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+from worker.store import open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -297,21 +294,6 @@ async def test_a_worker_that_knows_the_user_learns_of_it(engine: Engine) -> None
     assert stats.decisions["amended"] == 1
 
 
-class Meanwhile:
-    """Does something once, when rows of a query have been read."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, query: str, work: Callable[[], Awaitable[object]]) -> None:
-        rows, due = Session.rows, [work]
-
-        async def reading(session: Session, shape: Callable[..., Any], name: str, **args: object) -> list[Any]:
-            found = await rows(session, shape, name, **args)
-            if name == query and due:
-                await due.pop()()
-            return found
-
-        monkeypatch.setattr(Session, "rows", reading)
-
-
 async def test_an_operator_grants_between_reading_and_committing(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,7 +301,7 @@ async def test_an_operator_grants_between_reading_and_committing(
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(10), event(20), event(30))
         await take_back(engine)
-        Meanwhile(monkeypatch, "pasts_of_users", lambda: hand(engine))
+        meanwhile(monkeypatch, "pasts_of_users", lambda: hand(engine))
         await send(pipeline, event(5))
     assert stats.overtaken == 1
     assert (await only(engine))["event_id"] == "a.done-10-u1"

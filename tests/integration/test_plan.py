@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.integration.engine import Engine, event
 from tests.integration.pipelines import pipeline_on, send, sent
 from tests.integration.roles import with_roles
 from tests.integration.test_changed_rules import AFTER, TIMES, divided, some_chains
-from worker.admin import preview_events
+from worker.admin import preview_events, preview_states
 from worker.admin.backfill import backfill
 from worker.admin.manual_grant import grant_by_hand
 from worker.admin.preview import Asked, preview
@@ -137,6 +137,7 @@ async def deploy(engine: Engine, text: str) -> None:
 async def test_drawn_changes(streamed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the rules are, and whatever operators have said meanwhile."""
     monkeypatch.setattr(preview_events, "LINES", 2)
+    monkeypatch.setattr(preview_states, "SCANNED", 2)
     foreseen = Counter[str]()
     async with open_store(streamed.settings.database_url) as store:
         drawn = (chain for seeded in range(38, 44) for chain in some_chains(DRAWN, seeded))
@@ -144,6 +145,8 @@ async def test_drawn_changes(streamed: Engine, monkeypatch: pytest.MonkeyPatch) 
             if number >= DRAWN and foreseen.keys() >= KINDS:
                 break
             dice = Random(f"plan {number}")  # noqa: S311 - no secret
+            monkeypatch.setattr(preview_states, "BY_SCAN", dice.choice((0, 24)))
+            monkeypatch.setattr(preview_states, "MANY", dice.choice((0, 100)))
             async with store.transaction(patient=True) as session:
                 await session.script(FORGET)
             async with pipeline_on(streamed) as pipeline:
@@ -194,6 +197,73 @@ async def test_events_that_no_state_has_seen_count(streamed: Engine) -> None:
     assert row["n"] > 0
     tier = THREE.replace("three {", "three_more {").replace(">= 3", ">= 5")
     assert counts(await check(streamed, EVENTS + THREE + tier)) == {"three_more granted": 1}
+
+
+GROUPS: Final = (
+    'achievement groups { title "G" when count(event=a.done, >= 2, unless=c.done, by=n) }\n'
+    'achievement recent { title "R" when count(event=a.done, distinct=n, >= 99, within=30d) }\n'
+)
+"""States of these have slots and values as keys, with numbers behind them."""
+
+
+async def test_the_text_of_a_state_says_who_is_far(streamed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of users who plainly have too few events, the server hands out no state: those just read are looked at."""
+    base = f"{EVENTS}{THREE}{GROUPS}"
+    await deploy(streamed, base)
+    done = {"ann": 3, "ben": 35, "cal": 36, "dan": 66, "eve": 99, "fay": 100, "gus": 131, "hal": 0}
+    async with pipeline_on(streamed) as pipeline:
+        for user, number in done.items():
+            bodies = [event(n, user=user, n=n % 3) for n in range(number)]
+            await send(pipeline, *bodies[: number // 2])
+            for body in bodies[number // 2 :]:
+                await send(pipeline, body)
+            await send(pipeline, event(500, "b.done", user=user), event(501, "c.done", user=user))
+    looked_at: list[str] = []
+    inner = preview_states.FromStates._judged  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    async def noted(self: preview_states.FromStates, page: list[preview_states.StateRow], *rest: Any) -> list[Any]:  # noqa: ANN401
+        looked_at.extend(row.subject for row in page)
+        return await inner(self, page, *rest)
+
+    monkeypatch.setattr(preview_states.FromStates, "_judged", noted)
+    tier = 'achievement many { title "M" tier high { when count(event=a.done, >= 100) } }\n'
+    seen = await check(streamed, base + tier)
+    assert counts(seen) == {"many granted": 2}
+    assert seen.subjects == len(done)
+    assert "ann" not in looked_at
+    assert {"dan", "eve", "fay", "gus"} <= set(looked_at)
+
+
+async def test_a_tier_that_comes_back_finds_its_unlocks(streamed: Engine) -> None:
+    tiers = 'achievement tiers { title "T" tier high { when count(event=a.done, >= 70) } }\n'
+    await deploy(streamed, EVENTS + THREE + tiers)
+    for user, done in (("ann", 71), ("ben", 3)):
+        await sent(streamed, *(event(number, user=user) for number in range(done)))
+    await deploy(streamed, EVENTS + THREE)
+    await sent(streamed, *(event(number, user="cal") for number in range(70)))
+    await sent(streamed, *(event(200, user=user) for user in ("ann", "ben")))
+    stamps = await streamed.rows("SELECT DISTINCT stamp FROM progress")
+    assert len(stamps) == 1  # of the rules that had no such tier
+    assert counts(await check(streamed, EVENTS + THREE + tiers)) == {"tiers granted": 1}
+
+
+async def test_doubtful_users_are_read_in_one_scan(streamed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many have reached a bound; also who has an unlock and no event any more."""
+    monkeypatch.setattr(preview_states, "SCANNED", 3)
+    await deploy(streamed, EVENTS + THREE)
+    for user, done in (("ann", 7), ("ben", 4), ("cal", 2), ("dan", 5), ("eve", 6)):
+        await sent(streamed, *(event(number, user=user) for number in range(done)))
+    async with open_store(streamed.settings.database_url) as store, store.transaction() as session:
+        await session.script("DELETE FROM event WHERE user_id IN ('ben', 'eve')")
+    tier = THREE.replace("three {", "more {").replace(">= 3", ">= 4")
+    async with open_store(streamed.settings.database_url) as store:
+        seen, foreseen = await planned(store, streamed, EVENTS + THREE + tier)
+    assert {one.subject.subject for one in foreseen} == {"ann", "dan"}
+    assert counts(seen) == {"more granted": 2}
+    four = THREE.replace(">= 3", ">= 4")
+    async with open_store(streamed.settings.database_url) as store:
+        seen, _ = await planned(store, streamed, EVENTS + four)
+    assert counts(seen) == {"three amended later": 2, "three contested": 2}
 
 
 async def test_what_was_earned_before_a_version_begins_stays(streamed: Engine) -> None:

@@ -23,6 +23,7 @@ from tests.reference.draw_settings import thorough
 from tests.reference.rule_text import read
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from fractions import Fraction
 
     from dsl.compile import Program
@@ -89,10 +90,14 @@ def shown(progress: Progress) -> tuple[Fraction, Fraction | None, Fraction | Non
 def test_order_copies_batches_and_restarts_do_not_show(
     scenario: strategies.Scenario, random: object, size: int
 ) -> None:
-    program = _compiled(scenario.text)
-    expected = run(program, scenario.events)
     arriving: list[Event] = [*scenario.events, *scenario.events]
     getattr(random, "shuffle")(arriving)  # noqa: B009 - Hypothesis has no type for what it draws here
+    arrives_as_in_order(_compiled(scenario.text), scenario.events, arriving, size)
+
+
+def arrives_as_in_order(program: Program, events: Sequence[Event], arriving: Sequence[Event], size: int) -> None:
+    """Assert that `events` earn what they earn in order where they come as `arriving`, in batches of `size`."""
+    expected = run(program, events)
     arrival = Arrival(program)
     for at in range(0, len(arriving), size):
         arrival.take(arriving[at : at + size])
@@ -101,7 +106,7 @@ def test_order_copies_batches_and_restarts_do_not_show(
             restored = decode(encode(state))
             assert restored is not None
             arrival.states[subject] = restored
-    clock = max((event.at for event in scenario.events), default=0)
+    clock = max((event.at for event in events), default=0)
     assert arrival.unlocks(clock) == expected.unlocks
     assert digest(program, expected.unlocks, arrival.states) == digest(program, expected.unlocks, expected.states)
 

@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 from dsl.analyze import verdicts
 from dsl.compile import USER
 from dsl.fold import standings
-from dsl.outcome import Subject, digest, run
-from dsl.progress import State, decode, encode
+from dsl.outcome import Subject, run
+from dsl.progress import State
 from dsl.ruleset import build
-from dsl.story import Arrival
 from tests.faults.changes_rules import Rulebook, Version, is_valid
 from tests.property.test_carry import cases, check
 from tests.property.test_decide import BATCHES, drawn_rules, lived, small
-from tests.property.test_fold import shown, unlocks, unlocks_by_definition
+from tests.property.test_fold import arrives_as_in_order, shown, unlocks, unlocks_by_definition
 from tests.property.test_late import arrive, shuffled
 from tests.reference import counted_unlocks, evaluator
 from tests.reference.draw_settings import thorough
@@ -68,20 +67,9 @@ def test_progress_is_that_of_the_reference(scenario: Scenario) -> None:
 @thorough(6)
 @given(counted_unlocks.scenarios(), st.integers(0, 2**32), st.integers(1, 7))
 def test_order_copies_batches_and_restarts_do_not_show(scenario: Scenario, seed: int, size: int) -> None:
-    program, dice = compiled(scenario.text), Random(seed)  # noqa: S311 - no secret
-    expected = run(program, scenario.events)
     arriving: list[Event] = [*scenario.events, *scenario.events]
-    dice.shuffle(arriving)
-    arrival = Arrival(program)
-    for at in range(0, len(arriving), size):
-        arrival.take(arriving[at : at + size])
-        for subject, state in arrival.states.items():
-            restored = decode(encode(state))
-            assert restored is not None
-            arrival.states[subject] = restored
-    clock = max((event.at for event in scenario.events), default=0)
-    assert arrival.unlocks(clock) == expected.unlocks
-    assert digest(program, expected.unlocks, arrival.states) == digest(program, expected.unlocks, expected.states)
+    Random(seed).shuffle(arriving)  # noqa: S311 - no secret
+    arrives_as_in_order(compiled(scenario.text), scenario.events, arriving, size)
 
 
 @thorough(5)

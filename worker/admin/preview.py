@@ -226,7 +226,8 @@ async def _reading(session: Session, books: _Books, rules: Deployed, scope: str,
     """Return what reads a scope; None where nothing is decided otherwise."""
     live = books.live.get(scope)
     newest = None if live is None else f"{live.fingerprint}@{live.epoch}"
-    carriages = {} if newest is None else await _carriages(session, rules, scope, newest)
+    numbers = {} if newest is None else dict(await session.rows(name_and_number, "stamps_of_scope", scope=scope))
+    carriages = {} if newest is None else await _carriages(session, rules, scope, {newest, *numbers})
     in_force = None if newest is None else carriages.get(newest)
     if in_force is None or None in carriages.values():
         part = Part(rules.program.scopes[scope], frozenset(rules.ruled(scope)))
@@ -236,12 +237,11 @@ async def _reading(session: Session, books: _Books, rules: Deployed, scope: str,
     if part is None:
         return None
     carriers = {stamp: Carrier(concerned, one, part) for stamp, one in carriages.items() if one is not None}
-    return FromStates(session, rules, scope, Known(concerned, part, carriers), asked)
+    return FromStates(session, rules, scope, Known(concerned, part, carriers, sum(numbers.values())), asked)
 
 
-async def _carriages(session: Session, rules: Deployed, scope: str, newest: str) -> dict[str, Carriage | None]:
-    """Return how states are carried over, by stamp; None where they are void."""
-    stamps = {newest, *(await session.rows(str, "stamps_of_scope", scope=scope))}
+async def _carriages(session: Session, rules: Deployed, scope: str, stamps: set[str]) -> dict[str, Carriage | None]:
+    """Return how states of some stamps are carried over; None where they are void."""
     await know_former(session, rules, [(scope, stamp) for stamp in stamps])
     return {stamp: rules.former.carriage(scope, stamp) for stamp in stamps}
 

@@ -17,31 +17,16 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import click
 
-from worker.admin.changes import NotNowError, UnknownChangeError
-from worker.admin.journal import JournalError
-from worker.admin.lease import BuildEndedError, SupersededError
-from worker.admin.pending import NotPendingError, PolicyRefusedError
-from worker.admin.results import StaleError, UnreadableError
-from worker.admin.rollout import BeginsEarlierError, MeaningChangedError, StalePlanError
-from worker.broker.streams import BrokerAwayError, BrokerMismatchError
-from worker.doctor.gather import UnsafeError
-from worker.engine.rule_set import RulesRefusedError
 from worker.environment import load_settings
 from worker.local.here import servers_here
 from worker.local.locks import EmbeddedError
 from worker.pipeline.rules_in_force import load_deployed
-from worker.probes.http import ListenError
-from worker.process import logs
 from worker.process.loop import run_async
 from worker.process.signals import ImpatientError, ignore_log_signals
-from worker.recording import RecordingError
 from worker.report import screen
 from worker.retry import PATIENCE_SECONDS
 from worker.settings import Settings, SettingsError, shown
 from worker.store import (
-    DatabaseUrlError,
-    DiskFullError,
-    SchemaMismatchError,
     Store,
     UnavailableError,
     UnusableError,
@@ -66,10 +51,10 @@ class CommandError(Exception):
         self.hint = hint
 
 
-def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = False) -> T:
+def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = False, logs_nothing: bool = False) -> T:
     """Return what `work` returns on the servers of the environment; where it fails, print why and end the command.
 
-    `as_service` writes all of its log, in the form that the settings ask for.
+    `as_service` writes all of its log, in the form that the settings ask for. What `logs_nothing` loads no log.
 
     Raises:
         click.UsageError: the environment has settings that cannot be used.
@@ -78,11 +63,8 @@ def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = F
         settings = load_settings(_environment())
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-    if as_service:
-        ignore_log_signals()
-        logs.configure(settings.log_format, logs.LEVELS[settings.log_level])
-    else:
-        logs.quiet()
+    if not logs_nothing:
+        _log(settings, as_service=as_service)
     try:
         with command_errors(settings):
             return run_async(partial(work, settings))
@@ -91,6 +73,16 @@ def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = F
         sys.exit(1)
     except (ImpatientError, KeyboardInterrupt):
         sys.exit(130)
+
+
+def _log(settings: Settings, *, as_service: bool) -> None:
+    from worker.process import logs  # noqa: PLC0415 - it takes long to import, and some commands have nothing to log
+
+    if as_service:
+        ignore_log_signals()
+        logs.configure(settings.log_format, logs.LEVELS[settings.log_level])
+    else:
+        logs.quiet()
 
 
 def _environment() -> dict[str, str]:
@@ -106,7 +98,7 @@ def _environment() -> dict[str, str]:
 
 def on_private_servers(work: Callable[[], Awaitable[bool]]) -> bool:
     """Return what `work` returns, which runs servers of its own; print why and return False where it fails."""
-    logs.quiet()
+    _log(Settings(), as_service=False)
     try:
         return run_async(work)
     except CommandError as error:
@@ -123,44 +115,16 @@ def command_errors(settings: Settings) -> Generator[None]:
     """Turn the errors of servers and rules into `CommandError`, which names the server and what to look at."""
     try:
         yield
-    except UnavailableError as error:
-        raise CommandError(f"PostgreSQL at {shown(settings.database_url)}: {error}", _hint(settings, error)) from error
-    except BrokerAwayError as error:
-        raise CommandError(f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?") from error
-    except JournalError as error:
-        raise CommandError(str(error), "nothing was done; ACH_JOURNAL names the file") from error
-    except UnsafeError as error:
-        hint = "`ach doctor` checks all of it; `ach run --unsafe` starts all the same"
-        raise CommandError(str(error), hint) from error
-    except ListenError as error:
-        raise CommandError(str(error), "set ACH_HEALTH_HOST and ACH_HEALTH_PORT to an address that is free") from error
-    except (
-        DatabaseUrlError,
-        SchemaMismatchError,
-        BrokerMismatchError,
-        RulesRefusedError,
-        MeaningChangedError,
-        StaleError,
-        UnreadableError,
-        SupersededError,
-        RecordingError,
-        BeginsEarlierError,
-        BuildEndedError,
-        NotNowError,
-        NotPendingError,
-        PolicyRefusedError,
-        StalePlanError,
-        UnknownChangeError,
-    ) as error:
-        raise CommandError(str(error)) from error
+    except CommandError:
+        raise
+    except Exception as error:
+        # All that may go wrong takes as long to import as a short command: that is done where something has.
+        from worker.commands.server_errors import in_words
 
-
-def _hint(settings: Settings, error: UnavailableError) -> str:
-    if isinstance(error, DiskFullError):
-        return "make room on its disk and run the command again: it goes on where it was"
-    if settings.database_url == Settings().database_url:
-        return "set DATABASE_URL; or `ach dev rules/` runs private servers, which commands in the same folder find"
-    return "is DATABASE_URL right?"
+        said = in_words(error, settings)
+        if said is None:
+            raise
+        raise CommandError(*said) from error
 
 
 async def rules_in_force(store: Store, settings: Settings) -> Deployed:

@@ -173,9 +173,14 @@ class _Object:
     def texts(self, name: str) -> list[str]:
         return [text for key, value in self.pairs if self._ours(key) == name for text in _strings(value)]
 
+    def payloads(self) -> list[object]:
+        return [part for key, part in self.pairs if self._is_payload(key)]
+
     def beside_payload(self) -> list[object]:
-        payload = (PAYLOAD, _THEIR_PAYLOAD) if self.is_foreign else (PAYLOAD,)
-        return [part for key, part in self.pairs if key not in payload]
+        return [part for key, part in self.pairs if not self._is_payload(key)]
+
+    def _is_payload(self, key: str) -> bool:
+        return key == PAYLOAD or (self.is_foreign and key == _THEIR_PAYLOAD)
 
     def _ours(self, key: str) -> str:
         return _THEIR_NAMES.get(key, key) if self.is_foreign else key
@@ -197,34 +202,42 @@ def _parts(value: object) -> list[object]:
 def _walk(value: object, fields: frozenset[str]) -> Said:
     """Return what JSON says: an event, events in an array, or either within something else.
 
-    A payload belongs to the user of its event, and names others in some fields alone.
+    A payload belongs to the user of its event, and names others in some fields alone. These are users of the nearest
+    tenant and of the outermost one: with all between, a deep body would name as many users as its square.
     """
     users: set[tuple[str, str]] = set()
     types: set[str] = set()
-    stack: list[tuple[object, str]] = [(value, UNKNOWN)]
+    stack: list[tuple[object, str, str | None]] = [(value, UNKNOWN, None)]
     while stack:
-        one, tenant = stack.pop()
+        one, tenant, outermost = stack.pop()
         parts = _parts(one)
         if isinstance(one, _Object):
             names, tenants = one.texts(USER), one.texts(TENANT)
             types.update(one.texts(TYPE))
             tenant = _one_of(tenants) if tenants else tenant
+            outermost = tenant if outermost is None else outermost
             users.update((tenant, name) for name in names)
-            users.update((tenant, name) for name in _in_fields(one, fields))
-            parts = one.beside_payload() if names else parts
-        stack.extend((part, tenant) for part in parts)
+            others = list(_in_fields(one, fields))
+            if names:
+                parts = one.beside_payload()
+                others += _anywhere(one.payloads(), fields)
+            users.update((of, name) for of in {tenant, outermost} for name in others)
+        stack.extend((part, tenant, outermost) for part in parts)
     return Said(frozenset(users), frozenset(types))
 
 
-def _in_fields(value: object, fields: frozenset[str]) -> Iterator[str]:
+def _in_fields(value: _Object, fields: frozenset[str]) -> Iterator[str]:
+    """Yield the texts in some fields of an object, not of those within it."""
+    return (text for key, part in value.pairs if key in fields for text in _strings(part))
+
+
+def _anywhere(values: Iterable[object], fields: frozenset[str]) -> Iterator[str]:
     """Yield the texts in some fields of JSON, however deep they lie."""
-    stack = [value] if fields else []
+    stack = [*values] if fields else []
     while stack:
         one = stack.pop()
         if isinstance(one, _Object):
-            for key, part in one.pairs:
-                if key in fields:
-                    yield from _strings(part)
+            yield from _in_fields(one, fields)
         stack.extend(part for part in _parts(one) if not isinstance(part, str))
 
 

@@ -144,7 +144,7 @@ class Contract:
     def fields(self, event_type: str, payload: str | None) -> dict[str, Any]:
         """Return the declared fields of a payload of the ledger that fit the contract of today."""
         reader = self._readers.get(event_type)
-        return {} if reader is None or payload is None else reader.lenient(payload.encode())
+        return {} if reader is None or payload is None else reader.lenient(payload)
 
     def _read_one(self, where: _Place, body: bytes) -> Accepted | Rejected:
         """Return one event."""

@@ -68,7 +68,7 @@ class Carrier:
         """Reads of a stored state what is needed; None where it is not of its shape."""
         self._asked = frozenset(entry.aggregate.slot for entry in part.entries)
         self.glance = glance_of(self.carriage, part)
-        """Looks at the text of a state, and says at once of most that nothing is earned; None where it cannot."""
+        """Looks at the texts of states, and says at once of most that nothing is earned; None where it cannot."""
         self._ruled = [
             (
                 ruling.slot,

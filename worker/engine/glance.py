@@ -6,14 +6,15 @@ are new, and count on aggregates that there were before, most states say at once
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.partial_state import nodes_of
+from dsl.partial_state import before_number, nodes_of
 from dsl.progress import State
-from dsl.shortfall import shortfall
+from dsl.shortfall import needed, shortfall
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dsl.carry import Carriage
     from dsl.compile import Plan
     from dsl.event import Position
@@ -32,8 +33,20 @@ class Seen(NamedTuple):
     mark: Position
 
 
-Glance = Callable[[bytes], Seen | None]
-"""Looks at the text of a state; None where it says too little."""
+class Count(NamedTuple):
+    """A plain count in the text of a state: what stands before its number (`before_number`), and a bound of it."""
+
+    before: str
+    least: int
+
+
+class Glance(NamedTuple):
+    """Looks at the texts of states."""
+
+    look: Callable[[bytes], Seen | None]
+    """Returns None where a text says too little."""
+    counts: tuple[Count, ...] | None
+    """Where none of these has reached its bound, nothing is earned; None where counts alone do not say so."""
 
 
 def glance_of(carriage: Carriage, part: Plan) -> Glance | None:
@@ -52,7 +65,7 @@ def glance_of(carriage: Carriage, part: Plan) -> Glance | None:
     plain = part.judged <= known and len(moves) == len(part.entries) and not part.moments
     if not plain or not judges or not all(map(_is_plain, judges)):
         return None
-    read, shortfalls = nodes_of(moves), [shortfall(one.built.node) for one in judges]
+    read, shortfalls = nodes_of({old: new for new, old in moves.items()}), [shortfall(one.built.node) for one in judges]
 
     def look(text: bytes) -> Seen | None:
         found = read(text)
@@ -64,7 +77,11 @@ def glance_of(carriage: Carriage, part: Plan) -> Glance | None:
         state = State(mark, nodes)
         return Seen(min([short(state) for short in shortfalls]), mark)
 
-    return look
+    counts = [needed(judge.built.node) for judge in judges]
+    if any(one is None for one in counts):
+        return Glance(look, None)
+    found = {Count(before_number(moves[one.slot]), one.least) for some in counts for one in some or ()}
+    return Glance(look, tuple(sorted(found)))
 
 
 def _is_plain(judge: Judge) -> bool:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from worker.process.logs import change_level
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
@@ -54,6 +52,8 @@ async def stop_on_signals() -> AsyncGenerator[anyio.Event]:
 
 
 async def _change_log_level(*, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    from worker.process.logs import change_level  # noqa: PLC0415 - what only stops on signals need not log
+
     with anyio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as signals:
         task_status.started()
         async for one in signals:

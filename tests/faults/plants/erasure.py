@@ -34,8 +34,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "first_user_of_an_array_alone",
         "an erasure finds each user of an array",
         at="named_users:_walk",
-        old="stack.extend((part, tenant) for part in parts)",
-        new="stack.extend((part, tenant) for part in parts[:1])",
+        old="stack.extend((part, tenant, outermost) for part in parts)",
+        new="stack.extend((part, tenant, outermost) for part in parts[:1])",
         tests=(NAMED,),
     ),
     Bug(

@@ -60,6 +60,13 @@ def test_a_command_imports_what_it_needs_alone() -> None:
         assert not set(done.stdout.split()) & {"asyncpg", "nats", "pygls", "jinja2", "lark"}, name
 
 
+def test_a_plan_loads_no_client_of_the_broker_and_no_log() -> None:
+    """A plan of a new tier is done in a second: half of that were imports."""
+    program = "import sys, worker.commands.plan; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"nats", "structlog", "rich", "attr", "prometheus_client", "opentelemetry"}
+
+
 def test_commands_of_every_day_load_nothing_that_takes_long(tmp_path: Path) -> None:
     rules, stream = tmp_path / "rules.ach", tmp_path / "stream.jsonl"
     rules.write_text('event a.done {}\nachievement first { title "First" when count(event=a.done, >= 1) }\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,7 @@ def named(body: bytes, subject: str = "events.raw") -> set[Named]:
 
 PEOPLE = frozenset({"author", "crew"})
 FRIENDS = {"author": "ann", "crew": ["bob", "cid", "bob"], "deep": [{"author": ["dan"]}], "other": "eve"}
+ANN = Named("t1", "ann"), Named("t9", "ann")
 NAMED = {U1, *(Named("t1", name) for name in ("ann", "bob", "cid", "dan"))}
 
 
@@ -42,6 +44,10 @@ NAMED = {U1, *(Named("t1", name) for name in ("ann", "bob", "cid", "dan"))}
         (json.dumps({"specversion": "1.0", "tenantid": "t1", "subject": "u1", "data": FRIENDS}).encode(), NAMED),
         (json.dumps({"tenant_id": "t1", **FRIENDS}).encode(), NAMED - {U1}),
         (text(payload={"author": {"name": 5}}), {U1, Named("t1", "5")}),
+        (b'{"tenant_id": "t9", "events": [%s]}' % text(payload={"author": "ann"}), {U1, *ANN}),
+        (b'{"tenant_id": "t9", "x": {"tenant_id": "t5", "x": {"tenant_id": "t1", "author": "ann"}}}', set(ANN)),
+        (b'{"x": {"tenant_id": "t1", "author": "ann"}}', {Named("", "ann"), Named("t1", "ann")}),
+        (text(payload={"tenant_id": "t9", "author": "ann"}), {U1, Named("t1", "ann")}),
         (text(payload={"author": ""}), {U1}),
         (b'"crew":[' * 100_000, {Named("", "crew")}),
     ],
@@ -134,6 +140,21 @@ def test_many_tenants_and_many_users_are_no_more_names_than_users() -> None:
     many = ", ".join(f'"tenant_id": "t{n}", "user_id": "u{n}"' for n in range(20_000))
     assert len(named(b"{%s}" % many.encode())) == 20_000
     assert len(named(b"{%s" % many.encode())) == 20_000
+
+
+@pytest.mark.parametrize(
+    "inner", ['"x": {', '"user_id": "u", "payload": {', '"tenant_id": "t", "author": "ann", "x": {']
+)
+def test_a_deep_body_takes_no_longer_than_a_flat_one(inner: str) -> None:
+    """Its depth is the sender's choice, and what lies in it is as much as a message may hold."""
+
+    def seconds(depth: int) -> float:
+        body = ("{" + inner * depth + f'"leaves": {json.dumps([[]] * 50_000)}' + "}" * (depth + 1)).encode()
+        began = process_time()
+        users_named("events", "events.raw", body, fields=PEOPLE)
+        return process_time() - began
+
+    assert seconds(300) < 20 * seconds(1)
 
 
 @given(st.binary(max_size=200), st.text(max_size=40))

@@ -131,7 +131,7 @@ def command(paths: Sequence[Path], **given: Unpack[_Given]) -> None:
         listed=given["listed"],
         out=given["out"],
     )
-    seen = on_servers(partial(_plan, rules=usable_rules(paths), options=options))
+    seen = on_servers(partial(_plan, rules=usable_rules(paths), options=options), logs_nothing=True)
     sys.exit(CHANGES if seen.is_change else 0)
 
 

@@ -24,7 +24,7 @@ async def refusals(store: Store, rules: RuleSet) -> list[str]:
         UnavailableError: the database is away.
     """
     found = [failure_line(failure) for failure in failed_examples(rules)]
-    found += [_line(problem) for problem in check_rewards(rules.files)]
+    found += [_line(problem) for problem in check_rewards(rules.written_out)]
     named = under_first_names(rules)
     async with store.transaction() as session:
         known = await session.rows(RuleVersion, "rule_versions")
