@@ -18,6 +18,10 @@ RETURNING found.partition_id, found.generation, found.owner, found.rules_epoch;
 -- For writers of no subject: others may raise the generation meanwhile, but rules cannot be applied.
 SELECT rules_epoch FROM partition WHERE partition_id = :partition FOR KEY SHARE;
 
+-- name: generations
+-- The same at two moments where no transaction has written a subject between them.
+SELECT sum(generation)::bigint FROM partition;
+
 -- name: count_partitions
 SELECT count(*) FROM partition;
 

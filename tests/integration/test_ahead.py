@@ -13,7 +13,9 @@ from worker.admin import piece, sweep, visit
 from worker.admin.ahead import fold_ahead
 from worker.admin.built import Report
 from worker.admin.erasure import erase_user
+from worker.admin.hashed_events import Swept
 from worker.admin.lease import BuildEndedError
+from worker.admin.outdated import searches
 from worker.admin.piece import Build, write_ahead
 from worker.app import wall_clock
 from worker.engine.pace import Courtesy
@@ -171,3 +173,45 @@ async def test_a_sweep_goes_on_where_it_was(engine: Engine, monkeypatch: pytest.
     report = await engine.backfill()
     assert 0 < before < 41
     assert report.tallies["two", 1].granted == 41 - before
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_large_slice_is_left_once_there_is_live_work(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read stays read, and the next slice begins behind it."""
+    await _many(engine)
+    monkeypatch.setattr(sweep, "CALM_EVENTS", 1000)
+    async with _build(engine) as work:
+        types = frozenset({"a.done", "b.done"})
+        reading = sweep.Sweep(work.rules, Swept(types, frozenset()), after=None)
+        live: list[bool] = []  # once anything was read
+        slices: list[list[sweep.Chunk]] = []
+        while not reading.over:
+            slices.append([])
+            async for chunk in reading.slice(work.store, lambda: not live):
+                slices[-1].append(chunk)
+                live.append(True)
+    numbers = [sum(chunk.number for chunk in chunks) for chunks in slices]
+    assert numbers[0] in range(20, 60)
+    assert sum(numbers) == 183
+    users = [subject for chunks in slices for chunk in chunks for subject in chunk.events]
+    assert len(users) == len(set(users)) == 41
+
+
+async def test_no_payload_is_read_that_nothing_new_looks_at(engine: Engine) -> None:
+    """Though states are of rules before those before, and these read payloads."""
+    reading = RULES.replace("event b.done {}", "event b.done { score: int? }") + (
+        'achievement score { title "Score" when sum(event=b.done, of=score, >= 100) }\n'
+    )
+    assert "score: int?" in reading
+    await engine.apply(reading)
+    await engine.publish([event(n, "b.done") for n in range(2)])
+    await engine.drain()
+    titled = reading.replace('title "Score"', 'title "Scored"')
+    tiers = 'achievement tiers { title "Tiers" tier low { when count(event=b.done, >= 50) } }\n'
+    for text in (titled, titled + tiers):
+        await engine.apply(text)
+        await engine.backfill()
+    await engine.apply(titled + tiers + 'achievement two { title "Two" when count(event=[a.done, b.done], >= 2) }\n')
+    async with _build(engine) as work:
+        found = await searches(work.store, work.rules, "user", thorough=False)
+    assert found[0].swept == Swept(frozenset({"a.done", "b.done"}), frozenset())

@@ -23,6 +23,8 @@ from dsl.fold import reach, walk
 from dsl.outcome import Subject
 from dsl.progress import State, decode
 from dsl.roles import bases
+from worker.admin.hashed_events import Swept
+from worker.admin.preview_events import read_by
 from worker.pipeline.ledger import event_of, in_roles, subjects_heard, types_heard
 from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate
@@ -80,8 +82,8 @@ class Search(NamedTuple):
     """Arguments of the query, besides the page."""
     types: AbstractSet[str] = frozenset()
     """Event types that something new reads."""
-    swept: Plan | None = None
-    """The plan whose events a sweep reads of users, in the place of the query."""
+    swept: Swept | None = None
+    """What a sweep reads of users, in the place of the query."""
 
 
 class StateRow(NamedTuple):
@@ -170,12 +172,15 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
     return found
 
 
-def _swept(rules: Deployed, past: Past, heard: AbstractSet[str]) -> Plan:
-    """Return the plan whose events have to be read of users with events of what is new."""
-    known = past.known
-    parts = {one.part(Carried(State(), _NONE, _NONE, _NONE, one.missing)) for one in known}
-    part = parts.pop() if len(parts) == 1 else None
-    return part if part is not None and part.types >= frozenset(heard) else rules.program.scopes[USER]
+def _swept(rules: Deployed, past: Past, heard: AbstractSet[str]) -> Swept:
+    """Return what has to be read of users with events of what is new: all that any past state leaves to be folded."""
+    parts = {one.part(Carried(State(), _NONE, _NONE, _NONE, one.missing)) for one in past.known}
+    plans = [part for part in parts if part is not None]
+    types = frozenset[str]().union(*(plan.types for plan in plans))
+    if not plans or len(plans) < len(parts) or not types >= heard:
+        plans = [rules.program.scopes[USER]]
+        types = plans[0].types
+    return Swept(types, types & frozenset[str]().union(*map(read_by, plans)))
 
 
 async def pages_of(

@@ -96,14 +96,14 @@ class Pieces:
             await self._write([partition])
 
     async def flush(self) -> None:
-        """Write all of them; where there is no live work, a few partitions together."""
+        """Write all of them; where there is no live work, as many partitions together as a piece has room for."""
         waiting = deque(sorted(self._pending))
         while waiting:
             together = [waiting.popleft()]
-            number = len(self._pending[together[0]])
-            while waiting and number < self._work.courtesy.size and self._work.courtesy.alone(monotonic()):
+            room = self._work.courtesy.size - len(self._pending[together[0]])
+            while waiting and len(self._pending[waiting[0]]) <= room and self._work.courtesy.alone(monotonic()):
                 together.append(waiting.popleft())
-                number += len(self._pending[together[-1]])
+                room -= len(self._pending[together[-1]])
             await self._write(together)
 
     async def _write(self, partitions: Sequence[int]) -> None:

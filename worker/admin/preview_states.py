@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dsl.compile import USER
 from dsl.outcome import Subject
 from dsl.partial_state import PREFIX
+from worker.admin.hashed_events import Swept
 from worker.admin.preview_events import Ordered, read_by
 from worker.admin.preview_reading import PIECE, Fold, Part, Reading, columns_of, subject_of
 from worker.admin.results import UnreadableError
-from worker.admin.sweep import Swept, chunks
+from worker.admin.sweep import chunks
 from worker.engine.columns import columns
 from worker.engine.foresight import CarriedFold
 from worker.engine.glance import Seen
@@ -327,7 +328,7 @@ class FromStates(Reading):
         plan, session, scope = self._part.plan, self._session, self._scope
         await session.script(BY_KEY)
         self.subjects = self._states_stored
-        swept = Swept(plan, plan.types & read_by(plan))
+        swept = Swept(plan.types, plan.types & read_by(plan))
         async with aclosing(chunks(session, self._rules, swept)) as found:
             async for chunk in found:
                 folds = await self._folds_of(sorted(chunk.events))

@@ -2,8 +2,8 @@
 
 An index by user finds all events of a user, in pages of the table that lie far apart, and those of other types in vain.
 An index by user and type would cost every live event. So the ledger is read as it lies, and sorted by a hash of tenant
-and user, which takes a quarter of a sort by their names. A slice is a range of hashes, and one snapshot, which is held
-for seconds: rows that live work replaces cannot go meanwhile.
+and user, which takes a quarter of a sort by their names. A slice is a range of hashes, and one snapshot: rows that live
+work replaces cannot go meanwhile. So a slice beside live work is small, and a large one is left once there is some.
 
 A chunk is some users with all their events of these types. It answers for the ledger where it can (`Chunk.read`).
 """
@@ -12,25 +12,22 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from contextlib import aclosing
-from itertools import groupby
-from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.compile import USER
-from dsl.event import Event
-from dsl.outcome import Subject, canonical_order
-from dsl.roles import is_pseudonym
-from worker.admin.preview_events import read_by
+import anyio
+
+from dsl.outcome import canonical_order
+from worker.admin.hashed_events import FIRST, LAST, runs_by_hash
 from worker.engine.state_cache import BEGINNING
-from worker.pipeline.archive import archived_by_hash, merged
 from worker.pipeline.ledger import runs_back
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 
     from dsl.compile import Plan
-    from dsl.event import Position
-    from worker.contract.pack import EventRow
+    from dsl.event import Event, Position
+    from dsl.outcome import Subject
+    from worker.admin.hashed_events import Swept
     from worker.engine.rule_set import Deployed
     from worker.pipeline.ledger import Run
     from worker.store import Session, Store
@@ -40,33 +37,21 @@ CHUNK_EVENTS: Final = 50_000
 LONG: Final = 20_000
 """Events of one user that a chunk holds; the history of one with more is read by key, page by page."""
 SLICE_EVENTS: Final = 1_000_000
-CALM_EVENTS: Final = 4_000_000
-"""Each slice looks at the whole ledger, which costs as much as to sort a quarter of these."""
+"""Of a slice beside live work; its snapshot is held for seconds."""
+CALM_EVENTS: Final = 16_000_000
+"""Of one without: each slice looks at the whole ledger, and the server sorts these on its disk, some 130 bytes each."""
 SLICE_SECONDS: Final = 30
 """Of a build with a rate, for one slice."""
+WATCH_SECONDS: Final = 0.5
+"""For which live work is looked for before the first slice of a large ledger."""
 GROWTH: Final = 10
-"""A slice is at most so many times as large as the one before."""
-FIRST, LAST = -(2**63), 2**63 - 1
-"""Of all hashes."""
-
+"""A slice is at most so many times as large as the one before beside live work."""
 IN_ONE_SCAN: Final = """
 SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off;
 SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '64MB';
+SET LOCAL max_parallel_workers_per_gather = 0;
 """
-"""Elsewhere every statement goes by key."""
-
-
-class Swept(NamedTuple):
-    """What a sweep reads."""
-
-    part: Plan
-    """What is new, and what it names: all events of its types are read."""
-    read: frozenset[str]
-    """Event types whose payload is looked into."""
-
-    def has(self, plan: Plan) -> bool:
-        """Tell whether all is read that a plan looks at."""
-        return plan is self.part or (plan.types <= self.part.types and read_by(plan) <= self.read)
+"""Elsewhere every statement goes by key. No plan for several processes: what a cursor reads, one alone reads."""
 
 
 class Chunk(NamedTuple):
@@ -83,7 +68,7 @@ class Chunk(NamedTuple):
 
     def having(self, types: Collection[str]) -> list[Subject]:
         """Return the users with an event of some types."""
-        if self.swept.part.types <= frozenset(types):
+        if self.swept.types <= frozenset(types):
             return [*self.events]
         return [
             subject
@@ -104,7 +89,7 @@ class Chunk(NamedTuple):
         plan = rules.program.scopes[scope] if part is None else part
         here: list[Run] = []
         others = dict(after)
-        if plan.types <= self.swept.part.types:
+        if plan.types <= self.swept.types:
             whole = self.swept.has(plan)
             for subject, position in after.items():
                 if subject in self.long or subject not in self.events:
@@ -124,7 +109,7 @@ class Chunk(NamedTuple):
         events = self.events[subject]
         if after != BEGINNING:
             events = events[bisect_right(events, (after.at, after.id), key=canonical_order) :]
-        return events if plan is self.swept.part else [event for event in events if event.type in plan.types]
+        return events if plan.types >= self.swept.types else [event for event in events if event.type in plan.types]
 
 
 class Sweep:
@@ -137,8 +122,6 @@ class Sweep:
         self._calm_events = CALM_EVENTS if rate is None else self._events
         self._share = 0.0
         """Of all hashes, for a slice of so many events as one has beside live work."""
-        self.begun = False
-        """Whether a slice was read."""
         self.after = FIRST if after is None else after
         """All users up to here were read."""
 
@@ -147,26 +130,42 @@ class Sweep:
         """Whether all users were read."""
         return self.after == LAST
 
-    async def slice(self, store: Store, *, calm: bool) -> AsyncGenerator[Chunk]:
-        """Yield the chunks of the next slice; `calm` says that there is no live work.
+    async def slice(self, store: Store, calm: Callable[[], bool]) -> AsyncGenerator[Chunk]:
+        """Yield the chunks of the next slice; `calm` tells whether there is no live work.
 
         Raises:
             UnavailableError: the database went away.
         """
-        events = 0
+        expected = self._events
+        if self._share:
+            expected = self._calm_events if calm() else self._events
+        elif await self._begin(store) and calm():
+            expected = self._calm_events
+        events, larger = 0, expected / self._events
+        upto = min(LAST, self.after + int(min(1.0, larger * self._share) * 2**64))
         async with store.transaction(patient=True) as session:
-            if not self._share:
-                ledger = await session.value(int, "estimated_events") or 0
-                self._share = min(1.0, self._events / max(ledger, 1))
-            larger = self._calm_events / self._events if calm else 1.0
-            upto = min(LAST, self.after + int(min(1.0, larger * self._share) * 2**64))
             await session.script(IN_ONE_SCAN)
             async with aclosing(chunks(session, self._rules, self._swept, after=self.after, upto=upto)) as found:
                 async for chunk in found:
                     events += chunk.number
                     yield chunk
-        self.after, self.begun = upto, True
-        self._share *= min(GROWTH, larger * self._events / max(events, 1))
+                    if expected > self._events <= events and not calm():
+                        self.after = chunk.last
+                        return
+        self.after = upto
+        self._share *= min(GROWTH, expected / max(events, 1))
+
+    async def _begin(self, store: Store) -> bool:
+        """See how large the ledger is; return whether partitions stay as they are while one waits a moment."""
+        async with store.transaction() as session:
+            ledger = await session.value(int, "estimated_events") or 0
+            before = await session.value(int, "generations")
+        self._share = min(1.0, self._events / max(ledger, 1))
+        if ledger <= self._events:
+            return False
+        await anyio.sleep(WATCH_SECONDS)
+        async with store.transaction() as session:
+            return await session.value(int, "generations") == before
 
 
 async def chunks(
@@ -177,62 +176,26 @@ async def chunks(
     Raises:
         UnavailableError: the database went away.
     """
-    fields_of = rules.contract.fields
-
-    # What `event_of` does, without calls: it is done for each event.
-    def hashed(  # noqa: PLR0913, PLR0917 - the columns of a row
-        number: int, at: int, tenant: str, user: str, event_id: str, event_type: str, offset: int, payload: str | None
-    ) -> tuple[int, Event]:
-        fields = {} if payload is None else fields_of(event_type, payload)
-        return number, Event(tenant, event_id, event_type, user, at, offset, fields)
-
     made = Chunk(swept, {}, set(), 0, after)
-    asked = {"types": sorted(swept.part.types), "read": sorted(swept.read), "after": after, "upto": upto}
-
-    async def archived() -> AsyncGenerator[list[tuple[int, Event]]]:
-        async for page in archived_by_hash(session, asked):
-            yield [hashed(number, *_as_hashed(row, swept.read)) for number, row in page]
-
-    async for page in merged(session.pages(hashed, "events_by_hash", **asked), archived(), _by_hash):
-        for number, run in groupby(page, itemgetter(0)):
-            if number != made.last and (len(made.events) >= CHUNK_USERS or made.number >= CHUNK_EVENTS):
-                yield made
-                made = Chunk(swept, {}, set(), 0, number)
-            events = [event for _, event in run]
-            for subject, own in _by_user(events):
+    events, last = 0, after
+    async with aclosing(runs_by_hash(session, rules, swept, after=after, upto=upto)) as pages:
+        async for page in pages:
+            for number, subject, own in page:
+                if number != last and (len(made.events) >= CHUNK_USERS or events >= CHUNK_EVENTS):
+                    yield made._replace(number=events, last=last)
+                    made, events = Chunk(swept, {}, set(), 0, number), 0
+                events, last = events + len(own), number
                 _add(made, subject, own)
-            made = made._replace(number=made.number + len(events), last=number)
     if made.events:
-        yield made
-
-
-def _as_hashed(row: EventRow, read: Collection[str]) -> tuple[int, str, str, str, str, int, str | None]:
-    tenant, event_id, event_type, user, at, offset, payload = row
-    return at, tenant, user, event_id, event_type, offset, payload if event_type in read else None
-
-
-def _by_hash(row: tuple[int, Event]) -> tuple[object, ...]:
-    number, event = row
-    return number, event.at, event.id, event.tenant, event.user
-
-
-def _by_user(events: list[Event]) -> Iterator[tuple[Subject, list[Event]]]:
-    """Yield the users of a hash, one as a rule, with their events; a pseudonym has no history."""
-    users = set(map(_owner, events))
-    for tenant, user in users:
-        if is_pseudonym(user):
-            continue
-        own = events if len(users) == 1 else [one for one in events if _owner(one) == (tenant, user)]
-        yield Subject(tenant, USER, user), own
-
-
-_owner: Final = attrgetter("tenant", "user")
+        yield made._replace(number=events, last=last)
 
 
 def _add(chunk: Chunk, subject: Subject, events: list[Event]) -> None:
-    known = chunk.events.setdefault(subject, [])
-    if subject not in chunk.long:
+    known = chunk.events.setdefault(subject, events)
+    if subject in chunk.long:
+        return
+    if known is not events:
         known += events
-        if len(known) > LONG:
-            chunk.long.add(subject)
-            known.clear()
+    if len(known) > LONG:
+        chunk.long.add(subject)
+        known.clear()

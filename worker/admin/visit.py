@@ -5,6 +5,7 @@ Where a build goes on is noted only when all up to there are written.
 
 from __future__ import annotations
 
+import gc
 from contextlib import aclosing
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -16,16 +17,15 @@ from worker.admin.ahead import fold_ahead, without_rows
 from worker.admin.changes import Cursor
 from worker.admin.outdated import Named, pages_of
 from worker.admin.piece import Pieces, hold
-from worker.admin.preview_events import read_by
-from worker.admin.sweep import Sweep, Swept
+from worker.admin.sweep import Sweep
 from worker.pipeline.ledger import clock_of, runs_back
 from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from dsl.compile import Plan
     from dsl.outcome import Subject
+    from worker.admin.hashed_events import Swept
     from worker.admin.outdated import Search
     from worker.admin.piece import Build
     from worker.pipeline.ledger import Read
@@ -48,10 +48,11 @@ async def visit(work: Build, search: Search) -> None:
         return  # this was done before
     if (place.scope, place.step) != here:
         place = Cursor(scope=search.scope, step=search.step)
-    if search.swept is not None:
-        await _sweep(work, search, search.swept, place)
-    else:
-        await _by_pages(work, search, place)
+    with without_collector():
+        if search.swept is not None:
+            await _sweep(work, search, search.swept, place)
+        else:
+            await _by_pages(work, search, place)
 
 
 async def _by_pages(work: Build, search: Search, place: Cursor) -> None:
@@ -69,13 +70,12 @@ async def _by_pages(work: Build, search: Search, place: Cursor) -> None:
     await _settle(work, pieces, place)
 
 
-async def _sweep(work: Build, search: Search, part: Plan, place: Cursor) -> None:
+async def _sweep(work: Build, search: Search, swept: Swept, place: Cursor) -> None:
     """Visit users with events of what is new."""
     pieces, rate = Pieces(work), None if work.lease is None else work.lease.rate
-    sweep = Sweep(work.rules, Swept(part, frozenset(read_by(part))), after=place.swept, rate=rate)
+    sweep = Sweep(work.rules, swept, after=place.swept, rate=rate)
     while not sweep.over:
-        calm = sweep.begun and work.courtesy.calm(monotonic())
-        async with aclosing(sweep.slice(work.store, calm=calm)) as chunks:
+        async with aclosing(sweep.slice(work.store, lambda: work.courtesy.calm(monotonic()))) as chunks:
             async for chunk in chunks:
                 await _fold(work, pieces, search.scope, chunk.having(search.types), chunk.read)
                 await _looked_at(work, len(chunk.events))
@@ -117,6 +117,8 @@ async def _looked_at(work: Build, number: int) -> None:
 async def _settle(work: Build, pieces: Pieces, place: Cursor) -> None:
     """Write all that is folded, and note that the build goes on behind a place."""
     await pieces.flush()
+    # It would go through all states that wait, again and again; now there are hardly any.
+    gc.collect(1)
     if work.lease is not None:
         old = work.lease.cursor
         await work.lease.move(msgspec.structs.replace(place, heard=old.heard, xid=old.xid, unheard=old.unheard))

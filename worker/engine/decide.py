@@ -366,10 +366,10 @@ def _new_unlocks(earned: Iterable[Earned], causes: _Causes, clock: int) -> list[
     decisions: list[Decision] = []
     for subject, grant in sorted(earned, key=_key_of):
         origin, cause = causes.origin(subject, grant), causes.of(subject, grant)
-        made = Decision(kind_of_new(grant, clock), subject, unlock_id(subject, grant), grant, origin)
-        if cause is not None:
-            made = made._replace(change_id=cause.change_id, silent=cause.policy.silences(grant.earned_at))
-        decisions.append(made)
+        change_id = None if cause is None else cause.change_id
+        silent = cause is not None and cause.policy.silences(grant.earned_at)
+        kind, key = kind_of_new(grant, clock), unlock_id(subject, grant)
+        decisions.append(Decision(kind, subject, key, grant, origin, change_id, silent))
     return decisions
 
 

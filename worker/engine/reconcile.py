@@ -6,6 +6,7 @@ The statements that write it repeat the operator's decision as a condition: a ro
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 
+KNOWN_IDS: Final = 1024
+"""Ids that are kept: a grant is asked for its own when it is compared, and again when it is written."""
 NO_EVIDENCE: Final = ""
 """In the place of an event's id, where only an operator's decision supports an unlock, or a moment has earned it."""
 
@@ -134,6 +137,7 @@ class Complete(NamedTuple):
         return behind and self.still_ruled(row.achievement, row.tier)
 
 
+@lru_cache(maxsize=KNOWN_IDS)
 def unlock_id(subject: Subject, grant: Grant) -> UUID:
     """Return the id of an unlock: a hash of its key alone, so the same in every replay and after every amendment."""
     parts = [part.encode() for part in (*subject, grant.achievement, grant.tier or "", grant.occurrence or "")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from worker.engine.columns import (
     all_columns,
@@ -19,17 +19,11 @@ from worker.pipeline.dead_letters import bury
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from uuid import UUID
 
     from worker.engine.decide import Writes
     from worker.engine.rule_set import Deployed
     from worker.settings import Settings
     from worker.store import Session
-
-
-class _Inserted(NamedTuple):
-    unlock_id: UUID
-    granted: bool
 
 
 async def write(session: Session, settings: Settings, rules: Deployed, writes: Writes) -> Writes:
@@ -41,8 +35,7 @@ async def write(session: Session, settings: Settings, rules: Deployed, writes: W
         await session.run("save_progress", **saved_columns(writes))
     if writes.unlocks:
         columns = unlock_columns(rules, writes.unlocks)
-        new = await session.rows(_Inserted, "grant_unlocks", **columns, now=now, clock=writes.clock)
-        if len(new) < len(writes.unlocks):
+        if await session.rows(int, "grant_unlocks", **columns, now=now, clock=writes.clock) != [len(writes.unlocks)]:
             raise AssertionError("an unlock was inserted under the lock of another's partition")
     if writes.amended:
         await session.run("amend_unlocks", **amendment_columns(writes), now=now)

@@ -19,12 +19,13 @@ from worker.store.errors import (
     UnusableError,
 )
 from worker.store.pool import Store, open_store
-from worker.store.session import Session
+from worker.store.session import Columns, Session
 
 __all__ = [
     "SEND_BYTES",
     "SETTINGS",
     "AnsweredError",
+    "Columns",
     "DatabaseUrlError",
     "DiskFullError",
     "NotMigratedError",

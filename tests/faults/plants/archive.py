@@ -96,9 +96,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "sweep_reads_the_ledger_alone",
         "a sweep folds archived events with those of the ledger",
-        at="worker.admin.sweep:chunks",
-        old='merged(session.pages(hashed, "events_by_hash", **asked), archived(), _by_hash)',
-        new='session.pages(hashed, "events_by_hash", **asked)',
+        at="worker.admin.hashed_events:runs_by_hash",
+        old="archived = await anext(cold, None)",
+        new="archived = None",
         tests=(f"{BUILDS}::test_a_sweep_reads_the_archive_with_the_ledger",),
     ),
     Bug(
@@ -208,9 +208,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "pseudonyms_have_a_history",
         "a pseudonym has no history, where rules ask for no roles either",
-        at="worker.admin.sweep:_by_user",
-        old="if is_pseudonym(user):",
-        new="if not user:",
+        at="worker.admin.hashed_events:runs_of",
+        old="elif not is_pseudonym(user):",
+        new="elif user:",
         tests=(f"{ROLES}::test_pseudonyms_have_no_history_where_no_rule_asks_for_roles",),
     ),
     Bug(
