@@ -32,7 +32,7 @@ class Courtesy:
     milliseconds, and the build rests as long as it works: two cores that it shares with live work have room for both.
     """
 
-    LARGEST: Final = 400
+    LARGEST: Final = 200
     SMALLEST: Final = 10
     HOLD_SECONDS: Final = 0.006
     """That a piece may hold its partition while there is live work."""
