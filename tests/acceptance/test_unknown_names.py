@@ -64,7 +64,7 @@ LISTS: Final = (
     (("explain", "--from-ledger", "-u", "zoe", *ACME, "-a", "x"), "have heard no event of user 'zoe'"),
     (("unlocks", "-t", "nope"), "0 unlocks"),
 )
-"""Exit code 0: whom no event has named yet may come at any time, and it says that none has."""
+"""Exit code 0: a user that no event has named yet may come at any time, and the command says that none has."""
 _TOO_LARGE: Final = "is larger than"
 _EMPTY: Final = "expected a name, got an empty text"
 MALFORMED: Final = (
