@@ -75,7 +75,6 @@ __all__ = [
     "deployed_versions",
     "in_force",
     "in_words",
-    "rule_set_of",
 ]
 
 log = structlog.get_logger()
@@ -128,12 +127,6 @@ async def in_force(store: Store) -> RuleSetRow | None:
     """Return the rule set in force, or None before the first."""
     async with store.transaction() as session:
         return await session.row(RuleSetRow, "rules_in_force")
-
-
-async def rule_set_of(store: Store, epoch: int) -> RuleSetRow | None:
-    """Return the rule set of an epoch, or None where there was none."""
-    async with store.transaction() as session:
-        return await session.row(RuleSetRow, "rule_sets_of_epochs", epochs=[epoch])
 
 
 async def deployed_versions(store: Store) -> list[RuleVersion]:

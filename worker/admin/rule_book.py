@@ -12,7 +12,7 @@ from dsl.source import Source
 from dsl.syntax import Achievement, Example, Expect
 from worker.admin.changes import name_and_number
 from worker.engine.rule_set import RuleFile
-from worker.pipeline.rules_in_force import files_of
+from worker.pipeline.rules_in_force import RuleSetRow, files_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
@@ -47,6 +47,12 @@ class Moved(NamedTuple):
     retired: tuple[tuple[str, int], ...]
     renamed: tuple[tuple[str, str], ...] = ()
     """(name before, name since) of achievements that go on under another name."""
+
+
+async def rule_set_of(store: Store, epoch: int) -> RuleSetRow | None:
+    """Return the rule set of an epoch, or None where there was none."""
+    async with store.transaction() as session:
+        return await session.row(RuleSetRow, "rule_sets_of_epochs", epochs=[epoch])
 
 
 async def holders(store: Store) -> dict[str, int]:

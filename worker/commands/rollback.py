@@ -10,7 +10,8 @@ import click
 from worker.admin.backfill import change_to_build
 from worker.admin.changes import open_changes
 from worker.admin.pending import Terms
-from worker.admin.rollout import apply_rules, in_force, rule_set_of
+from worker.admin.rollout import apply_rules, in_force
+from worker.admin.rule_book import rule_set_of
 from worker.app import wall_clock
 from worker.commands.applied import as_json_of, check_message, note, print_applied
 from worker.commands.backfill import print_report, run_backfill

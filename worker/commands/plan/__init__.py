@@ -16,7 +16,7 @@ from dsl.outcome import full_name, subject_name
 from worker.admin.plan_file import plan_file, plan_text
 from worker.admin.preview import MILLION, Asked, preview
 from worker.admin.preview_reading import Sampled
-from worker.admin.rollout import rule_set_of
+from worker.admin.rule_book import rule_set_of
 from worker.commands.announced import Announces, policy_of
 from worker.commands.checked_rules import usable_rules
 from worker.commands.options import PATHS, SMALL_NUMBER, json_format_option, rules_argument, wall_clock
