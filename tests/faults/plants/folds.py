@@ -136,10 +136,10 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "sweep_reads_payloads_of_all_rules",
-        "a sweep reads no payload that nothing new looks at, however many rules states are of",
+        "a sweep reads no payload that nothing new looks at",
         at="outdated:_swept",
         old="if not plans or len(plans) < len(parts) or not types >= heard:",
-        new="if len(plans) > 1 or len(plans) < len(parts) or not types >= heard:",
+        new="if plans or len(plans) < len(parts) or not types >= heard:",
         tests=("integration/test_ahead.py::test_no_payload_is_read_that_nothing_new_looks_at",),
     ),
     Bug(
