@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from tests.integration.buckets import bucket_on, s3_server
-from tests.integration.mirrors import Read, assert_same, every_file, mirror
+from tests.integration.mirrors import Died, Dying, Read, assert_same, every_file, mirror
 from tests.integration.pipelines import sent
 from worker.admin.erasure import erase_user
 from worker.app import wall_clock
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-class Died(BaseException):
-    """The process ends here."""
-
-
 def event(n: int, user: str = "ann") -> dict[str, object]:
     """Return an event that earns something at every third."""
     whose = {"event_id": f"e{n}", "tenant_id": "acme", "user_id": user, "event_type": "a.done"}
@@ -40,18 +36,6 @@ def event(n: int, user: str = "ann") -> dict[str, object]:
 async def erase(engine: Engine, user: str) -> None:
     async with open_store(engine.settings.database_url) as store:
         await erase_user(store, engine.settings, "acme", user, by="op", now=wall_clock())
-
-
-class Dying:
-    """Ends a run at the first point where none has ended so far."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def __call__(self, name: str) -> None:
-        if name not in self.seen:
-            self.seen.append(name)
-            raise Died
 
 
 async def test_a_run_that_ends_at_any_point_loses_nothing(

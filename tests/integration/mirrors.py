@@ -52,6 +52,22 @@ PLAIN = {
 """What the mirror says, and what PostgreSQL does."""
 
 
+class Died(BaseException):
+    """The process ends here."""
+
+
+class Dying:
+    """Ends a run at the first point where none has ended so far."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def __call__(self, name: str) -> None:
+        if name not in self.seen:
+            self.seen.append(name)
+            raise Died
+
+
 def nothing(_: str) -> None:
     """Pass a point."""
 

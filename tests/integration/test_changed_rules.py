@@ -20,6 +20,7 @@ from dsl.outcome import Subject, Unlock, by_subject, digest, run
 from dsl.types import SECOND
 from tests.databases import FORGET
 from tests.integration.pipelines import pipeline_on, send
+from tests.reference.bodies import with_payload
 from tests.reference.rule_changes import Chain, chains
 from worker.admin.backfill import backfill
 from worker.admin.results import read_results
@@ -74,23 +75,9 @@ def some_chains(number: int, seeded: int) -> list[Chain]:
     return found
 
 
-def body_of(event: Event, payload: str) -> bytes:
-    sign, minutes = "-" if event.offset < 0 else "+", abs(event.offset) // 60
-    local = format_instant(event.at + event.offset * SECOND).removesuffix("Z")
-    said = {
-        "event_id": event.id,
-        "event_type": event.type,
-        "user_id": event.user,
-        "tenant_id": event.tenant,
-        "occurred_at": f"{local}{sign}{minutes // 60:02d}:{minutes % 60:02d}",
-        "payload": json.loads(payload),
-    }
-    return json.dumps(said).encode()
-
-
 def divided(dice: Random, chain: Chain) -> list[list[bytes]]:
     """Return the events in any order, some for each rule file, some twice."""
-    bodies = [body_of(event, chain.payloads[event.id]) for event in chain.events]
+    bodies = [with_payload(event, json.loads(chain.payloads[event.id])) for event in chain.events]
     parts: list[list[bytes]] = [[] for _ in chain.texts]
     for body in bodies:
         for part in dice.choices(parts, weights=range(len(parts) + 1, 1, -1), k=dice.choice((1, 1, 1, 2))):

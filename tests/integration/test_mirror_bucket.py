@@ -13,7 +13,7 @@ from anyio import from_thread
 
 from tests.integration.buckets import BROKEN, LOST, SECRET, SILENT, Answer, Asked, error, meddling
 from tests.integration.identities import Authority
-from tests.integration.mirrors import Read, assert_same, every_file, mirror, repr_of
+from tests.integration.mirrors import Died, Dying, Read, assert_same, every_file, mirror, repr_of
 from tests.integration.pipelines import sent
 from tests.integration.test_mirror import RULES, event, on_day
 from worker.admin.erasure import erase_user
@@ -50,22 +50,6 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr("worker.mirror.bucket.gettempdir", lambda: str(folder))
     return folder
-
-
-class Died(BaseException):
-    """The process ends here."""
-
-
-class Dying:
-    """Ends a run at the first point where none has ended so far."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def __call__(self, name: str) -> None:
-        if name not in self.seen:
-            self.seen.append(name)
-            raise Died
 
 
 def manifest_in(store: Store) -> Manifest:

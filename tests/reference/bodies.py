@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 
 def body_of(event: Event) -> bytes:
     """Return an event as JSON text; decimals as strings, which the contract takes for the same."""
-    sign, minutes = "-" if event.offset < 0 else "+", abs(event.offset) // 60
-    local = format_instant(event.at + event.offset * SECOND).removesuffix("Z")
     payload = {
         name: format_instant(value) if name == "t" and isinstance(value, int) else value
         for name, value in event.fields.items()
     }
+    return with_payload(event, payload)
+
+
+def with_payload(event: Event, payload: object) -> bytes:
+    """Return an event as JSON text, with another payload than its fields."""
+    sign, minutes = "-" if event.offset < 0 else "+", abs(event.offset) // 60
+    local = format_instant(event.at + event.offset * SECOND).removesuffix("Z")
     said = {
         "event_id": event.id,
         "event_type": event.type,

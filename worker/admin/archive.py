@@ -24,6 +24,7 @@ import msgspec
 
 from worker.admin.packed_ids import AT_ONCE, add_entries, hashes_of
 from worker.admin.packs import Made, PackUser, publish_packs, user_columns
+from worker.admin.superseded import other_releases
 from worker.contract.pack import MOST, PackedEvent, pack_of
 from worker.contract.partition import partition_of
 from worker.engine.columns import columns
@@ -106,7 +107,7 @@ async def _begin(store: Store, asked: Asked) -> None:
         probed = await session.value(bool, "begin_archive", now=now)
         if any(change.state == "pending" for change in await session.rows(_Change, "changes_at_hand")):
             raise CannotArchiveError("rules are being put into force: try again in a moment (`ach change list`)")
-        others = await session.rows(str, "other_releases", since=now - _ALIVE, release=release)
+        others = await other_releases(session, now, release)
         if others:
             raise CannotArchiveError(
                 f"workers of release {', '.join(others)} are at work and may not know the archive: replace them by "
@@ -118,10 +119,6 @@ async def _begin(store: Store, asked: Asked) -> None:
                 "to a machine with the same byte order"
             )
         await session.run("bar_releases_before")
-
-
-_ALIVE: Final = 60_000_000
-"""Microseconds since a worker was last seen."""
 
 
 class _Change(NamedTuple):

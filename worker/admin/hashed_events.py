@@ -19,7 +19,7 @@ from worker.pipeline.archive import archived_by_hash, merged
 from worker.pipeline.ledger import event_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 
     from dsl.compile import Plan
     from dsl.types import Value
@@ -44,6 +44,12 @@ class Swept(NamedTuple):
     """All events of these types are read."""
     read: frozenset[str]
     """Event types whose payload is looked into."""
+
+    @classmethod
+    def of(cls, plans: Collection[Plan]) -> Swept:
+        """Return all that some plans look at."""
+        types = frozenset[str]().union(*(plan.types for plan in plans))
+        return cls(types, types & frozenset[str]().union(*map(read_by, plans)))
 
     def has(self, plan: Plan) -> bool:
         """Tell whether all is read that a plan looks at."""

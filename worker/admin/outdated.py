@@ -24,7 +24,6 @@ from dsl.outcome import Subject
 from dsl.progress import State, decode
 from dsl.roles import bases
 from worker.admin.hashed_events import Swept
-from worker.admin.preview_events import read_by
 from worker.pipeline.ledger import event_of, in_roles, subjects_heard, types_heard
 from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate
@@ -176,11 +175,10 @@ def _swept(rules: Deployed, past: Past, heard: AbstractSet[str]) -> Swept:
     """Return what has to be read of users with events of what is new: all that any past state leaves to be folded."""
     parts = {one.part(Carried(State(), _NONE, _NONE, _NONE, one.missing)) for one in past.known}
     plans = [part for part in parts if part is not None]
-    types = frozenset[str]().union(*(plan.types for plan in plans))
-    if not plans or len(plans) < len(parts) or not types >= heard:
-        plans = [rules.program.scopes[USER]]
-        types = plans[0].types
-    return Swept(types, types & frozenset[str]().union(*map(read_by, plans)))
+    swept = Swept.of(plans)
+    if not plans or len(plans) < len(parts) or not swept.types >= heard:
+        return Swept.of([rules.program.scopes[USER]])
+    return swept
 
 
 async def pages_of(

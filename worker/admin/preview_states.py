@@ -328,7 +328,7 @@ class FromStates(Reading):
         plan, session, scope = self._part.plan, self._session, self._scope
         await session.script(BY_KEY)
         self.subjects = self._states_stored
-        swept = Swept(plan.types, plan.types & read_by(plan))
+        swept = Swept.of([plan])
         async with aclosing(chunks(session, self._rules, swept)) as found:
             async for chunk in found:
                 folds = await self._folds_of(sorted(chunk.events))

@@ -138,8 +138,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "sweep_reads_payloads_of_all_rules",
         "a sweep reads no payload that nothing new looks at",
         at="outdated:_swept",
-        old="if not plans or len(plans) < len(parts) or not types >= heard:",
-        new="if plans or len(plans) < len(parts) or not types >= heard:",
+        old="if not plans or len(plans) < len(parts) or not swept.types >= heard:",
+        new="if plans or len(plans) < len(parts) or not swept.types >= heard:",
         tests=("integration/test_ahead.py::test_no_payload_is_read_that_nothing_new_looks_at",),
     ),
     Bug(
