@@ -225,6 +225,12 @@ SELECT erased_at FROM erasure WHERE tenant_id = :tenant_id AND user_id = :user_i
 SELECT EXISTS (
     SELECT FROM correction WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id);
 
+-- name: is_lifted_by
+-- Whether a command has lifted it already: the one whose commit was not answered.
+SELECT EXISTS (
+    SELECT FROM lifted_erasure
+    WHERE tenant_id = :tenant_id AND user_id = :user_id AND lifted_at = :now AND lifted_by = :by AND reason = :reason);
+
 -- name: lift_erasure
 WITH gone AS (
     DELETE FROM erasure WHERE tenant_id = :tenant_id AND user_id = :user_id RETURNING *

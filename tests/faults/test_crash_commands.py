@@ -22,6 +22,7 @@ from tests.faults.processes import Workers, workers
 from tests.faults.proxy import Fate, proxy
 from tests.faults.scenes import ORDERED, SCENES, Made, Scene, copied, differences, made, picture, publish_later
 from tests.faults.tally import count, is_long, tell
+from worker.admin.journal import read_journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,7 +117,14 @@ async def _cut(world: World, number: int, fate: Fate, at: int | None) -> tuple[i
             wrong.append(f"ended with {child.code}: {said[-2000:]}")
         with anyio.fail_after(4 * HEALING_SECONDS):
             await engine.drain()
-        return commits, Life(at is not None and commits > at, wrong, await picture(engine))
+        found = await picture(engine) | {"journal": _journal(folder)}
+        return commits, Life(at is not None and commits > at, wrong, found)
+
+
+def _journal(folder: Path) -> list[str]:
+    """Return what the journal says that was done."""
+    path = folder / "journal"
+    return sorted({str(entry.deed) for entry in read_journal(path)}) if path.exists() else []
 
 
 @pytest.mark.parametrize("scene", COMMANDS, ids=[scene.name for scene in COMMANDS])

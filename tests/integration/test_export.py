@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -280,6 +281,22 @@ async def test_only_a_tombstone_whose_erasure_is_announced_is_lifted(engine: Eng
     await erase(engine)
     await sent(engine, event(3, id="n3"))
     assert await engine.rows("SELECT FROM event") == []
+
+
+async def test_a_lift_whose_commit_was_not_answered_is_done(engine: Engine) -> None:
+    await sent(engine, event(1), event(2))
+    await erase(engine)
+    await engine.drain()
+    async with open_store(engine.settings.database_url) as store:
+        again = partial(lift_tombstone, store, "t1", "u1", by="ada", reason="asked to", now=wall_clock())
+        await again()
+        # The command cannot know that it was done, and tries again.
+        await again()
+        # That holds for an erasure since, too: the user was erased again by another's word.
+        await erase(engine)
+        await again()
+    assert len(await engine.rows("SELECT FROM erasure")) == 1
+    assert len(await engine.rows("SELECT FROM lifted_erasure")) == 1
 
 
 async def test_a_mirror_forgets_a_user_whose_tombstone_it_never_saw(engine: Engine, tmp_path: Path) -> None:

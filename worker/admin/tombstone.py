@@ -39,17 +39,23 @@ async def check_tombstone(store: Store, tenant: str, user: str) -> int:
 async def lift_tombstone(store: Store, tenant: str, user: str, *, by: str, reason: str, now: int) -> None:
     """Lift a tombstone, and write down who did, when (`now`, microseconds) and why.
 
+    The same call again does nothing.
+
     Raises:
         NoTombstoneError, NotAnnouncedError: it cannot be lifted.
         UnavailableError: nothing is known to have happened.
     """
+    word = {"tenant_id": tenant, "user_id": user, "by": by, "reason": reason, "now": now}
     async with store.transaction() as session:
         # A worker that remembers the user as erased finds another's mark here, and reads again; so does one that
         # remembers what others have earned under the user's name.
         await hold_partitions(session, range(PARTITIONS), epoch=None)
+        # Where a commit was not answered, the call before this one may have done it.
+        if await session.value(bool, "is_lifted_by", **word):
+            return
         await _check(session, tenant, user)
         await _free_ids(session, tenant, user)
-        await session.run("lift_erasure", tenant_id=tenant, user_id=user, by=by, reason=reason, now=now)
+        await session.run("lift_erasure", **word)
 
 
 async def _free_ids(session: Session, tenant: str, user: str) -> None:

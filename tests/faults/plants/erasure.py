@@ -243,6 +243,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{EXPORT}::test_a_worker_takes_events_again_without_a_restart",),
     ),
     Bug(
+        "lift_of_unknown_outcome_denied",
+        "a lift whose commit was not answered is not said to be undone",
+        at="lift_tombstone",
+        old="            return\n",
+        new="            pass\n",
+        tests=(f"{EXPORT}::test_a_lift_whose_commit_was_not_answered_is_done",),
+    ),
+    Bug(
         "tombstone_lifted_before_it_is_announced",
         "an erasure is announced before its tombstone is lifted",
         at="tombstone:_check",
