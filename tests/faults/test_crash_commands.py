@@ -124,7 +124,7 @@ async def _cut(world: World, number: int, fate: Fate, at: int | None) -> tuple[i
 def _journal(folder: Path) -> list[str]:
     """Return what the journal says that was done."""
     path = folder / "journal"
-    return sorted({str(entry.deed) for entry in read_journal(path)}) if path.exists() else []
+    return sorted({str(entry.what) for entry in read_journal(path)}) if path.exists() else []
 
 
 @pytest.mark.parametrize("scene", COMMANDS, ids=[scene.name for scene in COMMANDS])
