@@ -43,13 +43,15 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_SPOKEN_SEED draws other moments for them      1 / 1
 #   ACH_FAULTS_SHARDED    events over four workers       4,000 / 100,000
 #   ACH_FAULTS_BURST      events that arrive at once   600,000 / 1,000,000
-#   ACH_FAULTS_SLOW       events before a slow database 20,000 / 200,000
+#   ACH_FAULTS_SLOW       events before a slow database 50,000 / 200,000
 #   ACH_FAULTS_PROBES     unlocks timed beside a flood     100 / 2,000
 #   ACH_FAULTS_CHANGED    users while rules change under live traffic  3,000 / 50,000
 #   ACH_FAULTS_SEEDS      seeds of crashes at every point    1 / 3
 #   ACH_FAULTS_SHARE      of the crash points beyond one of a kind   0 / 1
+#   ACH_FAULTS_WAITS      of the functions that wait, with a crash in each  0.15 / 1
 #   ACH_FAULTS_PAIRS      pairs of operators' commands at once  30 / all
 #   ACH_FAULTS_COMMAND_CUTS  commits cut off, of each command  4 / all
+#   ACH_FAULTS_COMMAND_KINDS  statements around which a command dies, of each command  12 / all
 #   ACH_FAULTS_CHAINS     chains of changes                200 / 10,000
 #   ACH_FAULTS_CHAINS_KILLED  the same beside workers that are killed   20 / 1,000
 #   ACH_FAULTS_NOTIFY     notifiers or receivers of webhooks killed  20 / 1,000

@@ -62,13 +62,15 @@ achievement whole { title "Whole" scope tenant when count(event=[b.done, d.done]
 MORE: Final = (
     RULES
     + """
+event liked_back { fan: user }
+achievement liked_by_fans { title "Liked by fans" when count(event=liked_back as fan, >= 2) }
 achievement eight { title "Eight" when count(event=[a.done, d.done], >= 8) }
 achievement unbroken { title "Unbroken" when count(event=[a.done, c.done], >= 4, unless=b.done) }
 achievement team_sum { title "Team sum" scope team when sum(event=a.done, of=n, >= 20) }
 achievement team_news { title "Team news" scope team when count(event=c.done, >= 2) }
 """
 )
-"""RULES after a change that concerns all users."""
+"""RULES after a change that concerns all users, and in which one more field names users."""
 
 
 def without_roles(rules: str) -> str:
