@@ -25,7 +25,7 @@ planted *args: setup
     ACH_PLANTED_LOG=$found .venv/bin/pytest -n 2 tests/faults/test_planted.py {{ args }}
     .venv/bin/python -m tests.faults.planted --page "$found"
 
-# Crash, kill, freeze, cut off and part workers and servers, and judge what is left of the promise (some 10 minutes)
+# Crash, kill, freeze, cut off and part workers and servers, and judge what is left of the promise (some 15 minutes)
 faults *args: (_faults "quick" "faults and not soak" args)
 
 # Counts are set by variables, for either form; the table says what each form takes by itself:
@@ -48,12 +48,12 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_CHANGED    users while rules change under live traffic  3,000 / 50,000
 #   ACH_FAULTS_SEEDS      seeds of crashes at every point    1 / 3
 #   ACH_FAULTS_SHARE      of the crash points beyond one of a kind   0 / 1
-#   ACH_FAULTS_WAITS      of the functions that wait, with a crash in each  0.15 / 1
+#   ACH_FAULTS_WAITS      of the functions that wait, with a crash in each  0.1 / 1
 #   ACH_FAULTS_PAIRS      pairs of operators' commands at once  30 / all
 #   ACH_FAULTS_COMMAND_CUTS  commits cut off, of each command  4 / all
-#   ACH_FAULTS_COMMAND_KINDS  statements around which a command dies, of each command  12 / all
+#   ACH_FAULTS_COMMAND_KINDS  statements around which a command dies, of each command  8 / all
 #   ACH_FAULTS_CHAINS     chains of changes                200 / 10,000
-#   ACH_FAULTS_CHAINS_KILLED  the same beside workers that are killed   20 / 1,000
+#   ACH_FAULTS_CHAINS_KILLED  the same beside workers that are killed   12 / 1,000
 #   ACH_FAULTS_NOTIFY     notifiers or receivers of webhooks killed  20 / 1,000
 #   ACH_FAULTS_INGEST     ach ingest, nats-server or sender killed  20 / 1,000
 #   ACH_FAULTS_BACKFILL   announcements of a backfill before an endpoint  5,000 / 100,000
@@ -73,7 +73,7 @@ _faults form marks *args: setup
     failed=0
     # 5: none of these tests was asked for.
     run() { .venv/bin/pytest -m "{{ marks }}" "$@" {{ args }} || [ $? = 5 ] || failed=1; }
-    run -n 2 --ignore tests/faults/test_backpressure.py --ignore tests/faults/test_live_change.py tests/faults
+    run -n 2 --dist worksteal --ignore tests/faults/test_backpressure.py --ignore tests/faults/test_live_change.py tests/faults
     # Every user of the recorded streams; the tests of every day ask for a sample.
     [ {{ form }} = quick ] || run -n 2 tests/acceptance/test_serve_fold.py tests/acceptance/test_view.py
     # What compares times has the machine to itself.

@@ -33,6 +33,7 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._pairs: set[_Pair] = set()
+        self._carried: set[asyncio.Task[None]] = set()
         self.port = 0
         self.fate: Callable[[], Fate] = lambda: Fate.PASS
         """Asked at each commit."""
@@ -53,13 +54,20 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either side, or the proxy, ends it."""
-        if not self._open:
-            _reset(writer)
-            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._carried.add(task)
+        try:
+            if self._open:
+                await self._carry(reader, writer)
+        finally:
+            await _gone(writer)
+            self._carried.discard(task)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             server = await asyncio.open_connection(*self._target)
         except OSError:
-            _reset(writer)
             return
         pair = _Pair(self, (reader, writer), server)
         self._pairs.add(pair)
@@ -67,6 +75,15 @@ class Proxy:
             await pair.carry()
         finally:
             self._pairs.discard(pair)
+            await _gone(server[1])
+
+    async def end(self) -> None:
+        """End every connection, also one that has just come; return once all are closed."""
+        self._open = False
+        carried = list(self._carried)
+        for task in carried:
+            task.cancel()
+        await asyncio.gather(*carried, return_exceptions=True)
 
     def cut(self) -> None:
         """Reset every connection."""
@@ -180,6 +197,13 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+async def _gone(writer: asyncio.StreamWriter) -> None:
+    """Abort a connection, and wait until nothing of it is left."""
+    _reset(writer)
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
 @asynccontextmanager
 async def proxy(host: str, port: int) -> AsyncGenerator[Proxy]:
     """Run a proxy before a server for the length of a block."""
@@ -191,4 +215,4 @@ async def proxy(host: str, port: int) -> AsyncGenerator[Proxy]:
     finally:
         server.close()
         made.heal()
-        made.cut()
+        await made.end()

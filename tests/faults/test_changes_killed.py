@@ -117,7 +117,7 @@ async def _world(servers: Servers, chain: Chain, started: Workers) -> AsyncGener
 
 
 async def test_chains_beside_workers_that_are_killed(servers: Servers, tmp_path: Path) -> None:
-    chains, killed = count("CHAINS_KILLED", quick=20, long=1_000), 0
+    chains, killed = count("CHAINS_KILLED", quick=12, long=1_000), 0
     with fused():
         async with workers(tmp_path / "workers") as started:
             for seed in range(chains):

@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 
 COMMANDS: Final = tuple(scene for scene in SCENES if not scene.worker)
 AT_ONCE: Final = count("AT_ONCE", quick=6, long=6)
-KINDS: Final = count("COMMAND_KINDS", quick=12, long=10_000)
+KINDS: Final = count("COMMAND_KINDS", quick=8, long=10_000)
 """Statements and the like, of each command, around which it dies."""
 LIVES: Final = 3
 """Tries to die at a point."""
