@@ -202,7 +202,7 @@ async def _recorded(world: World, work: str, seed: int) -> list[Point]:
 def _chosen(points: list[Point], again: Collection[Point], dice: Random) -> list[Point]:
     """Return a point of every kind, one that the run passed `again` if there is any, and a share of all others.
 
-    In the quick form each function is a kind, of which it takes a share, and a statement has one side.
+    In the quick form each function is a kind; of these kinds it takes a share. A statement has one side.
     """
     kinds: dict[str, list[Point]] = defaultdict(list)
     for point in points:
