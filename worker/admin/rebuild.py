@@ -38,6 +38,7 @@ from worker.pipeline.fence import RulesMovedError, hold_partitions
 from worker.pipeline.ledger import clock_of, positions_heard, states_of, unlocks_of
 from worker.pipeline.rules_in_force import load_deployed
 from worker.pipeline.write import write
+from worker.store import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -175,9 +176,17 @@ class _Rebuild:
 
     async def end(self) -> None:
         """Note that all is done."""
-        if self._place is not None:
-            async with self._store.transaction() as session:
-                await session.run("end_rebuilds", **self._asked, now=self._orders.now())
+        if self._place is None:
+            return
+        try:
+            await self._end()
+        except UnavailableError:
+            # A commit that was not answered may have ended it: the caller would begin anew, and count no difference.
+            await self._end()
+
+    async def _end(self) -> None:
+        async with self._store.transaction() as session:
+            await session.run("end_rebuilds", **self._asked, now=self._orders.now())
 
     async def through(self, scope: str) -> None:
         """Rebuild the subjects of a scope, from the place on."""
