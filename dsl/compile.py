@@ -115,6 +115,9 @@ class Plan:
         """The aggregates; of a whole plan, the index is the slot of a node."""
         self.judged = frozenset(each.ruling.slot for each in operations if isinstance(each, Judge))
         """Slots of the rulings that it judges."""
+        judges = [each for each in operations if isinstance(each, Judge)]
+        self.ends = all(judge.version.repeat is None for judge in judges)
+        """Whether nothing is left to be earned once all of them are."""
         plain = plain_of(self.operations, self.stages)
         self.moments = Stages(self.stages, rules.achievements).moments(plain) if stages else moments_of(plain)
         """When versions begin, ascending."""
