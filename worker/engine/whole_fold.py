@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.fold import reach, start, walk
 from worker.engine.reconcile import Complete
@@ -42,14 +42,10 @@ def earned_of(
     return Earned(kept, Complete(since, still_ruled, anew))
 
 
-RUN: Final = 64
-"""Events that are folded before it is asked whether all is earned."""
-
-
 class WholeFold:
     """Feed it all events of the plan's types, in canonical order. Only grants of `keys` count.
 
-    Where nothing is left to be earned, further events are passed over: the state is not kept.
+    What has earned all that it may is folded no further: the state is not kept.
     """
 
     def __init__(self, plan: Plan, keys: AbstractSet[tuple[str, str]]) -> None:
@@ -60,14 +56,7 @@ class WholeFold:
 
     def feed(self, events: list[Event]) -> None:
         """Fold more events."""
-        plan, state = self._plan, self._state
-        if not plan.ends:
-            self._grants += walk(plan, state, events)
-            return
-        for at in range(0, len(events), RUN):
-            if state.earned.keys() >= plan.judged:
-                return
-            self._grants += walk(plan, state, events[at : at + RUN])
+        self._grants += walk(self._plan, self._state, events, kept=False)
 
     def earned(self, clock: int) -> Earned:
         """Return what comes of it by a clock (microseconds), once all events are folded."""
