@@ -1,8 +1,8 @@
 """Plans folded strand by strand: a strand is an aggregate that only the judges of its own bounds look at.
 
 What a strand remembers and earns depends on nothing else of the state. So a run of events may go through one strand
-after the other, each of which takes them in bulk (dsl/nodes/in_bulk.py), and through all other operations event by
-event, as before. State and grants are the same; only grants at one event may stand in another order.
+after the other: each takes it in bulk (dsl/nodes/in_bulk.py). All other operations take it event by event, as before.
+State and grants are the same; only grants at one event may stand in another order.
 """
 
 from __future__ import annotations
