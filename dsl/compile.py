@@ -18,7 +18,7 @@ import msgspec
 from dsl.conditions import build, heard_any, named_types, owner_of
 from dsl.expressions import refs
 from dsl.filters import pattern_types
-from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
+from dsl.judge import Judge, LateJudgement, Ruling, Terms
 from dsl.labels import labels_of
 from dsl.local_time import TIMEZONE
 from dsl.memory import USER_ZONE, Contracts, Entry, Memory
@@ -29,9 +29,11 @@ from dsl.progress import ENCODING
 from dsl.roles import Roles, base_of, bases, has_actor, is_pseudonym, views
 from dsl.schema import fields_in, fields_of, is_listed
 from dsl.stages import Hearing, Hearings, Stages
+from dsl.strands import strands_of
 from dsl.types import FieldType
 from dsl.unlocks import asked_for, named
 from dsl.values import value_text
+from dsl.wiring import Wiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from dsl.nodes.late import Undo
     from dsl.progress import State
     from dsl.schema import Rules
+    from dsl.strands import Strands
     from dsl.syntax import Achievement, Condition, Pattern, Predicate, Target
 
     Watching = Callable[[Memory, Judge, Condition], Operation]
@@ -118,6 +121,13 @@ class Plan:
         plain = plain_of(self.operations, self.stages)
         self.moments = Stages(self.stages, rules.achievements).moments(plain) if stages else moments_of(plain)
         """When versions begin, ascending."""
+
+    @cached_property
+    def strands(self) -> Strands | None:
+        """What takes runs of events in bulk; None where each event has to be looked at in turn."""
+        if self.stages or any(entry.once is not None or entry.traits for entry in self.dispatch.values()):
+            return None
+        return strands_of(self.operations, self.types)
 
     @cached_property
     def roles(self) -> Roles:
@@ -386,7 +396,7 @@ class _PlanBuilder:
         if self.watching is not None:
             steps = (operation.stepper(event_type) for operation in operations)
         else:
-            steps = _Wiring(list(operations), event_type).steps()
+            steps = Wiring(list(operations), event_type).steps()
         return steps if self._stages is None else iter(self._stages.step(event_type, tuple(steps)))
 
     def _late(self, event_type: str) -> Late | None:
@@ -469,56 +479,10 @@ class _Part:
         if not copies and not self._needs(event_type):
             return None
         operations = [each for each in self._plain if event_type in each.types]
-        steps = tuple(_Wiring(operations, event_type).steps())
+        steps = tuple(Wiring(operations, event_type).steps())
         if self._stages is not None:
             steps = self._stages.step(event_type, steps)
         return Dispatch(steps, entry.once, self._moved(event_type), None, entry.base, entry.own)
-
-
-class _Wiring:
-    """The operations on events of one type, arranged so that most events reach only a few.
-
-    The gate of an aggregate runs the judges that read only that aggregate. A span over only a sequence runs when the
-    sequence moves, because at any other event its start lies further back than before. So these operations step earlier
-    than in their order. Nothing in between looks at them: a reader of a span, or of an achievement, comes after it.
-    """
-
-    def __init__(self, operations: Sequence[Operation], event_type: str) -> None:
-        self.event_type = event_type
-        self.operations = operations
-        self.rungs: defaultdict[int, list[tuple[Rung, Judge]]] = defaultdict(list)
-        self.followers: defaultdict[int, list[Entry]] = defaultdict(list)
-        self.wired: set[int] = set()
-        for operation in operations:
-            self._wire(operation)
-
-    def _wire(self, operation: Operation) -> None:
-        if isinstance(operation, Judge):
-            rung = operation.rung()
-            if rung is not None:
-                self.rungs[id(rung.aggregate)].append((rung, operation))
-                self.wired.add(id(operation))
-        elif isinstance(operation, Entry):
-            leader = operation.leader()
-            if leader is not None:
-                self.followers[id(leader)].append(operation)
-                self.wired.add(id(operation))
-
-    def steps(self) -> Iterator[Step]:
-        """Yield the remaining operations in order, and all others after them."""
-        for operation in self.operations:
-            if id(operation) not in self.wired:
-                yield self._step(operation)
-
-    def _step(self, operation: Operation) -> Step:
-        if not isinstance(operation, Entry):
-            return operation.stepper(self.event_type)
-        aggregate = operation.aggregate
-        if judges := self.rungs.get(id(aggregate)):
-            return operation.gated(self.event_type, gate_of(judges, self.event_type))
-        if followers := self.followers.get(id(aggregate)):
-            return operation.followed(self.event_type, [self._step(each) for each in followers])
-        return operation.stepper(self.event_type)
 
 
 def plain_of(operations: Sequence[Operation], stages: Sequence[Sequence[Operation]]) -> Sequence[Operation]:

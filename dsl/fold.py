@@ -21,14 +21,17 @@ from dsl.progress import State
 from dsl.values import fingerprint, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dsl.compile import Dispatch, Once, Plan
     from dsl.event import Event
     from dsl.nodes.late import Undo
     from dsl.nodes.node import Measure
     from dsl.progress import Grant
+    from dsl.strands import Strands
 
+_BULK = 12
+"""Events that go faster through the strands of a plan than one by one."""
 _SWEEP = 32
 """Whenever so many more fingerprints are known, those that can no longer suppress a copy are swept."""
 
@@ -57,26 +60,29 @@ def step(plan: Plan, state: State, event: Event) -> list[Grant]:
     return walk(plan, state, (event,))
 
 
-def walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
+def walk(plan: Plan, state: State, events: Sequence[Event], *, kept: bool = True) -> list[Grant]:
     """Fold a run of events into the state, in place, and return what they earned.
 
     They must lie after `state.mark` and each other, in canonical order. Where one cannot be folded, it is the mark.
-    Moments that they pass are judged before them.
+    Moments that they pass are judged before them. Without `kept`, the state is good for further events alone: what has
+    earned all that it may is folded no further.
     """
-    return _walk_past_moments(plan, state, events) if plan.moments else _walk(plan, state, events)
+    if plan.moments:
+        return _walk_past_moments(plan, state, events, kept=kept)
+    return _walk(plan, state, events, kept=kept)
 
 
-def _walk_past_moments(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
+def _walk_past_moments(plan: Plan, state: State, events: Sequence[Event], *, kept: bool) -> list[Grant]:
     grants: list[Grant] = []
     ahead = deque(plan.moments)
     waiting: list[Event] = []
     for event in events:
         while ahead and ahead[0].at <= event.at:
-            grants += _walk(plan, state, waiting)
+            grants += _walk(plan, state, waiting, kept=kept)
             waiting = []
             grants += reach(plan, state, ahead.popleft().at)
         waiting.append(event)
-    return grants + _walk(plan, state, waiting)
+    return grants + _walk(plan, state, waiting, kept=kept)
 
 
 def reach(plan: Plan, state: State, until: int) -> list[Grant]:
@@ -89,7 +95,9 @@ def reach(plan: Plan, state: State, until: int) -> list[Grant]:
     return list(chain.from_iterable(passed(state, plan.moments, until)))
 
 
-def _walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
+def _walk(plan: Plan, state: State, events: Sequence[Event], *, kept: bool) -> list[Grant]:
+    if len(events) >= _BULK and plan.strands is not None:
+        return _walk_in_bulk(plan, plan.strands, state, events, kept=kept)
     grants: list[Grant] = []
     dispatch, last = plan.dispatch, None
     try:
@@ -110,6 +118,14 @@ def _walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
     finally:
         if last is not None:
             state.mark = Position(last.at, last.id)
+    return grants
+
+
+def _walk_in_bulk(plan: Plan, strands: Strands, state: State, events: Sequence[Event], *, kept: bool) -> list[Grant]:
+    grants = strands.take(state, events, kept=kept)
+    last = next((event for event in reversed(events) if event.type in plan.types), None)
+    if last is not None:
+        state.mark = Position(last.at, last.id)
     return grants
 
 
@@ -147,7 +163,7 @@ def _taken_back(state: State, taken: list[Undo]) -> bool:
     return False
 
 
-def fold(plan: Plan, events: Iterable[Event], clock: int | None = None) -> tuple[State, list[Grant]]:
+def fold(plan: Plan, events: Sequence[Event], clock: int | None = None) -> tuple[State, list[Grant]]:
     """Fold a subject's events, given once each in canonical order; return the state and everything earned.
 
     That includes what is earned at moments without an event, up to a clock (microseconds).

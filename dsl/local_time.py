@@ -81,8 +81,12 @@ class FixedClock:
 
     def unit_of(self, unit: Unit) -> Callable[[State, Event], int]:
         """See `Clock`."""
-        length = _LENGTHS.get(unit) if self.utc else None
+        length = self.length_of(unit)
         return unit_by(self.local, unit) if length is None else lambda state, event: event.at // length
+
+    def length_of(self, unit: Unit) -> int | None:
+        """Return how long each unit is, in microseconds; they begin at the epoch. None where they differ."""
+        return _LENGTHS.get(unit) if self.utc else None
 
     def _local(self, at: int) -> int:
         return at if self.utc else at + offset_at(self.name, at) * SECOND

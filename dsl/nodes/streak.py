@@ -86,9 +86,13 @@ class Streaks:
 
     def gated(self, event_type: str, gate: Gate) -> Step:
         """Return the step by which events of one type make units active, with judges of the longest run behind it."""
+        return only(self.tests[event_type], self.moving(gate))
+
+    def moving(self, gate: Gate) -> Step:
+        """Return the same for events that match."""
         least, top, judge = gate
         slot, unit, minimum = self.slot, self.unit, self.minimum
-        index_of, test, note = self.clock.unit_of(unit), self.tests[event_type], self._take
+        index_of, note = self.clock.unit_of(unit), self._take
 
         def step(state: State, event: Event) -> list[Grant] | None:
             nodes: dict[int, Any] = state.nodes
@@ -104,7 +108,7 @@ class Streaks:
             note(node, index, unit_index(unit, event.at - MAX_OFFSET))
             return judge(state, event) if node.best >= least and top not in state.earned else None
 
-        return only(test, step)
+        return step
 
     def _tracking(self, moves: Step | None) -> Step:
         """Return the step that also returns where the latest run becomes long enough, in the current zone."""

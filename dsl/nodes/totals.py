@@ -65,7 +65,7 @@ class Total:
 
     def gated(self, event_type: str, gate: Gate) -> Step:
         """Return the step, with judges of the total behind it."""
-        step = self._counting(gate) if self.field is None else self._adding_up(self.field, gate)
+        step = self._counting(gate) if self.field is None else self.adding_up(self.field, gate)
         return only(self.tests[event_type], step)
 
     def _counting(self, gate: Gate) -> Step:
@@ -83,7 +83,8 @@ class Total:
 
         return count
 
-    def _adding_up(self, field: str, gate: Gate) -> Step:
+    def adding_up(self, field: str, gate: Gate) -> Step:
+        """Return the step of a sum, for events that match."""
         slot, (least, top, judge) = self.slot, gate
 
         def add_up(state: State, event: Event) -> list[Grant] | None:

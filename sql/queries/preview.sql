@@ -205,6 +205,13 @@ FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (t
 JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
 
+-- name: number_of_states
+-- Of some subjects.
+SELECT count(*)
+FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
+JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
+
 -- name: stamps_of_scope
 -- With how many states have each.
 SELECT stamp, count(*) FROM progress WHERE scope = :scope GROUP BY stamp;

@@ -6,6 +6,7 @@ A page of rows is turned into columns, and a column is looked at as a whole: wha
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from itertools import groupby, repeat
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -19,7 +20,16 @@ from worker.pipeline.archive import archived_by_hash, merged
 from worker.pipeline.ledger import event_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from dsl.compile import Plan
     from dsl.types import Value
@@ -33,8 +43,8 @@ _NO_FIELDS: Final[dict[str, Value]] = {}
 HashedRun: TypeAlias = "tuple[int, Subject, list[Event]]"
 """Some events of a user that follow each other, behind the hash."""
 _Row: TypeAlias = "tuple[int, Event]"
-Fields: TypeAlias = "Callable[[str, str], dict[str, Value]]"
-"""What a payload of an event type says."""
+Fields: TypeAlias = "Callable[[str, Sequence[str]], list[dict[str, Value]]]"
+"""What payloads of an event type say."""
 
 
 class Swept(NamedTuple):
@@ -72,7 +82,7 @@ async def runs_by_hash(
     archived = await anext(cold, None)
     if archived is None:
         while page is not None:
-            yield [*runs_of(page, rules.contract.fields)]
+            yield [*runs_of(page, rules.contract.fields_of)]
             page = await anext(hot, None)
         return
     async for rows in merged(_rows(rules, page, hot), _behind(archived, cold), _in_order):
@@ -97,17 +107,21 @@ def runs_of(page: Columns, fields_of: Fields) -> Iterator[HashedRun]:
 def _events(page: Columns, fields_of: Fields) -> list[Event]:
     _, instants, tenants, users, ids, types, offsets, payloads = page
     # Fields of an event stay as they are, so events without any share theirs.
-    fields = [
-        _NO_FIELDS if payload is None else fields_of(event_type, payload)
-        for event_type, payload in zip(types, payloads, strict=True)
-    ]
+    fields = [_NO_FIELDS] * len(ids)
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, payload in enumerate(payloads):
+        if payload is not None:
+            places[types[place]].append(place)
+    for event_type, some in places.items():
+        for place, own in zip(some, fields_of(event_type, [payloads[one] for one in some]), strict=True):
+            fields[place] = own
     return [*map(Event, tenants, ids, types, users, instants, offsets, fields)]
 
 
 async def _rows(rules: Deployed, page: Columns | None, others: AsyncIterator[Columns]) -> AsyncGenerator[list[_Row]]:
     """Yield a page of the ledger and those behind it, row by row."""
     while page is not None:
-        yield [*zip(page[0], _events(page, rules.contract.fields), strict=True)]
+        yield [*zip(page[0], _events(page, rules.contract.fields_of), strict=True)]
         page = await anext(others, None)
 
 

@@ -324,26 +324,29 @@ class FromStates(Reading):
         return [one.row for one, number in zip(near, behind, strict=True) if number > 0 and one.short <= number]
 
     async def _with_events(self) -> AsyncGenerator[list[Outcome]]:
-        """Yield the users with events of what is new, and those that have unlocks of it all the same."""
+        """Yield the users with events of what is new, and those that have unlocks of it all the same.
+
+        States have nothing of what is new, so none is read.
+        """
         plan, session, scope = self._part.plan, self._session, self._scope
         await session.script(BY_KEY)
         self.subjects = self._states_stored
         swept = Swept.of([plan])
         async with aclosing(chunks(session, self._rules, swept)) as found:
             async for chunk in found:
-                folds = await self._folds_of(sorted(chunk.events))
+                folds: dict[Subject, Fold] = {subject: self._unknown() for subject in chunk.events}
                 async for page in chunk.read(session, self._rules, scope, dict.fromkeys(folds, BEGINNING), part=plan):
                     for subject, events in page:
                         self._feed(folds[subject], events)
-                self.subjects += sum(not isinstance(fold, CarriedFold) for fold in folds.values())
-                asked = columns_of(folds)
+                asked = columns_of(sorted(folds))
+                self.subjects += len(folds) - (await session.value(int, "number_of_states", **asked) or 0)
                 rows = await session.rows(Stored, "unlocks_as_they_are", **asked, **self._keys)
                 yield self._outcomes(folds, {subject: [*group] for subject, group in groupby(rows, subject_of)})
         types = sorted(plan.types)
         async for page in session.pages(Stored, "unlocks_without_events", types=types, **self._keys):
             stored = {subject: [*group] for subject, group in groupby(page, subject_of)}
             if stored:
-                yield self._outcomes(await self._folds_of(sorted(stored)), stored)
+                yield self._outcomes({}, stored)
 
     async def _all_of_them(self) -> AsyncGenerator[list[Outcome]]:
         rows = self._unlocks()

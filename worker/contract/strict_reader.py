@@ -42,7 +42,7 @@ from worker.contract.row import row_of
 from worker.contract.transport import NOWHERE, with_attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dsl.schema import EventSchema
     from worker.contract.partition import Bound
@@ -145,6 +145,11 @@ class Contract:
         """Return the declared fields of a payload of the ledger that fit the contract of today."""
         reader = self._readers.get(event_type)
         return {} if reader is None or payload is None else reader.lenient(payload)
+
+    def fields_of(self, event_type: str, payloads: Sequence[str]) -> list[dict[str, Any]]:
+        """Return what `fields` does of many payloads of one event type."""
+        reader = self._readers.get(event_type)
+        return [{} for _ in payloads] if reader is None else reader.lenient_of(payloads)
 
     def _read_one(self, where: _Place, body: bytes) -> Accepted | Rejected:
         """Return one event."""

@@ -157,8 +157,10 @@ def reconcile(
     granted. What an operator revoked stays as it is; what one granted stays granted, and says which event supports it.
     What no rule judges any more stays granted.
     """
-    supported = {unlock_id(subject, grant): grant for grant in earned}
     rows = {row.key: row for row in stored}
+    if not rows:  # as of most: then no id has to be worked out
+        return [*{(grant.achievement, grant.tier, grant.occurrence): grant for grant in earned}.values()], []
+    supported = {unlock_id(subject, grant): grant for grant in earned}
     new = [grant for key, grant in supported.items() if key not in rows]
     changes = list(_moved(rows, supported))
     if complete is not None:

@@ -43,7 +43,10 @@ def earned_of(
 
 
 class WholeFold:
-    """Feed it all events of the plan's types, in canonical order. Only grants of `keys` count."""
+    """Feed it all events of the plan's types, in canonical order. Only grants of `keys` count.
+
+    What has earned all that it may is folded no further: the state is not kept.
+    """
 
     def __init__(self, plan: Plan, keys: AbstractSet[tuple[str, str]]) -> None:
         self._plan = plan
@@ -53,7 +56,7 @@ class WholeFold:
 
     def feed(self, events: list[Event]) -> None:
         """Fold more events."""
-        self._grants += walk(self._plan, self._state, events)
+        self._grants += walk(self._plan, self._state, events, kept=False)
 
     def earned(self, clock: int) -> Earned:
         """Return what comes of it by a clock (microseconds), once all events are folded."""

@@ -248,4 +248,28 @@ BUGS: Final[tuple[Bug, ...]] = (
         new="length = length + 1 if last is not None and index - last - 1 <= self.grace + 1 else 1",
         tests=REFERENCE,
     ),
+    Bug(
+        "bound_of_a_run_seen_late",
+        "a count in bulk is judged at the event that reaches its bound",
+        at="in_bulk:counting",
+        old="for place in range(max(0, first - before - 1), len(events)):",
+        new="for place in range(max(0, first - before), len(events)):",
+        tests=("property/test_strands.py::test_strands_agree_with_the_fold_event_by_event",),
+    ),
+    Bug(
+        "units_of_a_run_sealed_early",
+        "a streak in bulk seals the units that one event after the other would have sealed",
+        at="in_bulk:streaks",
+        old="sealed = bisect_left(actives, unit_index(unit, firsts[-1].at - MAX_OFFSET))",
+        new="sealed = bisect_left(actives, unit_index(unit, firsts[-1].at))",
+        tests=("property/test_strands.py::test_strands_agree_with_the_fold_event_by_event",),
+    ),
+    Bug(
+        "strand_that_others_look_at",
+        "an aggregate that other judges look at is no strand",
+        at="strands:strands_of",
+        old="if own and len(rungs) == len(own) and (strand := _strand(entry, rungs)) is not None:",
+        new="if own and rungs and (strand := _strand(entry, rungs)) is not None:",
+        tests=("property/test_strands.py",),
+    ),
 )

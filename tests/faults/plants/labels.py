@@ -58,7 +58,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "units_sealed_while_a_clock_shows_them",
         "a unit of a streak counts, with events of any UTC offset",
-        at="Streaks.gated",
+        at="Streaks.moving",
         old="note(node, index, unit_index(unit, event.at - MAX_OFFSET))",
         new="note(node, index, unit_index(unit, event.at))",
         tests=(f"{LABELS}::test_the_fold_grants_what_the_reference_grants",),

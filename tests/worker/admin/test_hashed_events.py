@@ -20,7 +20,7 @@ ROWS = [
 
 def test_users_with_one_hash_have_their_own_events_and_pseudonyms_none() -> None:
     page = [*zip(*ROWS, strict=True)]
-    runs = [*runs_of(page, lambda event_type, payload: {event_type: payload})]
+    runs = [*runs_of(page, lambda event_type, payloads: [{event_type: payload} for payload in payloads])]
     assert [(number, subject) for number, subject, _ in runs[:1] + runs[3:]] == [
         (3, Subject("t", "user", "u")),
         (9, Subject("t", "user", "w")),
