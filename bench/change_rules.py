@@ -25,6 +25,13 @@ achievement everything {
   when  count(event=[lesson.completed, tutorial.finished, project.created, quiz.passed, comment.posted], >= 10)
 }
 """
+RARE: Final = """
+achievement rare {
+  title "Rare"
+  when  count(event=[lesson.completed, tutorial.finished, project.created, quiz.passed], >= 3000)
+}
+"""
+"""A new aggregate with a bound that some ten users reach."""
 EACH: Final = 10
 """Of each kind."""
 
