@@ -13,8 +13,6 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
 from dsl.conditions import build, heard_any, named_types, owner_of
 from dsl.expressions import refs
 from dsl.filters import pattern_types
@@ -24,7 +22,6 @@ from dsl.local_time import TIMEZONE
 from dsl.memory import USER_ZONE, Contracts, Entry, Memory
 from dsl.moments import holds_of_nothing, moment_of, moments_of
 from dsl.nodes.late import LateStep, nothing
-from dsl.nodes.node import Step
 from dsl.progress import ENCODING
 from dsl.roles import Roles, base_of, bases, has_actor, is_pseudonym, views
 from dsl.schema import fields_in, fields_of, is_listed
@@ -33,7 +30,7 @@ from dsl.strands import strands_of
 from dsl.types import FieldType
 from dsl.unlocks import asked_for, named
 from dsl.values import value_text
-from dsl.wiring import Wiring
+from dsl.wiring import Dispatch, Late, Once, Wiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,6 +39,7 @@ if TYPE_CHECKING:
     from dsl.event import Event, Position
     from dsl.memory import Operation
     from dsl.nodes.late import Undo
+    from dsl.nodes.node import Step
     from dsl.progress import State
     from dsl.schema import Rules
     from dsl.strands import Strands
@@ -51,34 +49,6 @@ if TYPE_CHECKING:
 
 USER = "user"
 TENANT = "tenant"
-
-
-class Once(msgspec.Struct, frozen=True):
-    """`once per`: the fields of the fingerprint, and the span in microseconds (None for ever)."""
-
-    fields: tuple[str, ...]
-    within: int | None
-
-
-class Late(msgspec.Struct, frozen=True):
-    """The operations of a late event that moves no grant: the aggregates that take it, and the judges to check."""
-
-    takes: tuple[LateStep, ...]
-    judges: tuple[LateJudgement, ...]
-
-
-class Dispatch(msgspec.Struct, frozen=True):
-    """The operations of one event type, or view of one, in one plan."""
-
-    steps: tuple[Step, ...]
-    once: Once | None
-    traits: tuple[str, ...]
-    late: Late | None
-    """The operations of a late event of the type, None if the subject must be folded again."""
-    base: str = ""
-    """The event type itself: copies are found among all events of it, in whatever role."""
-    own: int = 1
-    """1 where the subject is the actor: a copy that is suppressed is counted in one history."""
 
 
 class Order(NamedTuple):
@@ -125,9 +95,7 @@ class Plan:
     @cached_property
     def strands(self) -> Strands | None:
         """What takes runs of events in bulk; None where each event has to be looked at in turn."""
-        if self.stages or any(entry.once is not None or entry.traits for entry in self.dispatch.values()):
-            return None
-        return strands_of(self.operations, self.types)
+        return None if self.stages else strands_of(self.operations, self.dispatch)
 
     @cached_property
     def roles(self) -> Roles:

@@ -18,20 +18,21 @@ from dsl.event import Position
 from dsl.local_time import TIMEZONE
 from dsl.moments import passed
 from dsl.progress import State
+from dsl.strands import by_strands
 from dsl.values import fingerprint, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dsl.compile import Dispatch, Once, Plan
     from dsl.event import Event
     from dsl.nodes.late import Undo
     from dsl.nodes.node import Measure
     from dsl.progress import Grant
-    from dsl.strands import Strands
+    from dsl.strands import Strand, Strands
 
 _BULK = 12
-"""Events that go faster through the strands of a plan than one by one."""
+"""From so many events on, a run may go through the plan strand by strand."""
 _SWEEP = 32
 """Whenever so many more fingerprints are known, those that can no longer suppress a copy are swept."""
 
@@ -96,10 +97,14 @@ def reach(plan: Plan, state: State, until: int) -> list[Grant]:
 
 
 def _walk(plan: Plan, state: State, events: Sequence[Event], *, kept: bool) -> list[Grant]:
-    if len(events) >= _BULK and plan.strands is not None:
-        return _walk_in_bulk(plan, plan.strands, state, events, kept=kept)
+    if len(events) >= _BULK and plan.strands is not None and (chosen := plan.strands.of(events)):
+        return _walk_in_bulk(plan, plan.strands, chosen, state, events, kept=kept)
+    return _step(plan, plan.dispatch, state, events)
+
+
+def _step(plan: Plan, dispatch: Mapping[str, Dispatch], state: State, events: Sequence[Event]) -> list[Grant]:
     grants: list[Grant] = []
-    dispatch, last = plan.dispatch, None
+    last = None
     try:
         for event in events:
             entry = dispatch.get(event.type)
@@ -121,12 +126,40 @@ def _walk(plan: Plan, state: State, events: Sequence[Event], *, kept: bool) -> l
     return grants
 
 
-def _walk_in_bulk(plan: Plan, strands: Strands, state: State, events: Sequence[Event], *, kept: bool) -> list[Grant]:
-    grants = strands.take(state, events, kept=kept)
+def _walk_in_bulk(
+    plan: Plan,
+    strands: Strands,
+    chosen: Sequence[Strand],
+    state: State,
+    events: Sequence[Event],
+    *,
+    kept: bool,
+) -> list[Grant]:
+    try:
+        found = by_strands(chosen, state, events, kept=kept)
+        if kept or not strands.over(state):
+            found.append(_step(plan, strands.rest, state, events))
+    except Exception:
+        state.mark = _first_that_fails(plan, events)
+        raise
     last = next((event for event in reversed(events) if event.type in plan.types), None)
     if last is not None:
         state.mark = Position(last.at, last.id)
-    return grants
+    return sorted([grant for grants in found for grant in grants], key=_place)
+
+
+def _place(grant: Grant) -> tuple[int, str]:
+    return grant.earned_at, grant.event_id
+
+
+def _first_that_fails(plan: Plan, events: Sequence[Event]) -> Position:
+    """Return the place of the event of a run that cannot be folded; the state is of no use any more."""
+    state = start(plan)
+    try:
+        _step(plan, plan.dispatch, state, events)
+    except Exception:  # noqa: BLE001 - it is raised already
+        return state.mark or Position(events[0].at, events[0].id)
+    return Position(events[-1].at, events[-1].id)
 
 
 def absorb(plan: Plan, state: State, events: Iterable[Event]) -> bool:

@@ -186,6 +186,11 @@ def exact(text: str) -> Decimal | None:
     return Decimal(int(number)) if int(exponent) > 0 else number
 
 
+_TOGETHER: Final = 500
+_TOGETHER_CHARACTERS: Final = 500_000
+"""Payloads that are read as one array, and their characters: text with an emoji takes four bytes for each."""
+
+
 class Reader:
     """Reads payloads of one event type; made once per contract."""
 
@@ -227,12 +232,25 @@ class Reader:
             return self._fitting(payload)
 
     def lenient_of(self, payloads: Sequence[str]) -> list[dict[str, Value]]:
-        """Do what `lenient` does for many payloads, each of them valid JSON: as one array, where nothing is unusual."""
-        if self._array is not None:
+        """Do what `lenient` does for many payloads, each of them a JSON value, as the ledger has them.
+
+        They are read as arrays, where nothing is unusual: of so many characters at most that memory stays small.
+        """
+        if self._array is None:
+            return [*map(self.lenient, payloads)]
+        found: list[dict[str, Value]] = []
+        for at in range(0, len(payloads), _TOGETHER):
+            found += self._read_together(self._array, payloads[at : at + _TOGETHER])
+        return found
+
+    def _read_together(
+        self, array: msgspec.json.Decoder[list[dict[str, Any]]], payloads: Sequence[str]
+    ) -> list[dict[str, Value]]:
+        if sum(map(len, payloads)) <= _TOGETHER_CHARACTERS:
             try:
-                found = self._array.decode(f"[{','.join(payloads)}]")
+                found = array.decode(f"[{','.join(payloads)}]")
             except msgspec.MsgspecError:
-                return [*map(self.lenient, payloads)]
+                found = []
             if len(found) == len(payloads):
                 return found
         return [*map(self.lenient, payloads)]

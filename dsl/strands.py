@@ -7,10 +7,12 @@ State and grants are the same; only grants at one event may stand in another ord
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.event import Position
+import msgspec
+
 from dsl.judge import Judge, gate_of
+from dsl.local_time import UserClock
 from dsl.memory import Entry, Seen
 from dsl.nodes.in_bulk import adding_up, counting, distinct, streaks
 from dsl.nodes.streak import Streaks
@@ -25,8 +27,17 @@ if TYPE_CHECKING:
     from dsl.judge import Rung
     from dsl.memory import Operation
     from dsl.nodes.in_bulk import Bulk
-    from dsl.nodes.node import Gate, Step, Tests
+    from dsl.nodes.node import Gate, Tests
     from dsl.progress import Grant, State
+    from dsl.wiring import Dispatch
+
+
+EACH: Final = 4
+"""Events for each strand from which on a run goes faster strand by strand."""
+CHOICES: Final = 4
+"""Ways to choose events by their types, each of which goes through the whole run."""
+KNOWN: Final = 1024
+"""Sets of event types whose strands are remembered."""
 
 
 class Strand(NamedTuple):
@@ -40,98 +51,87 @@ class Strand(NamedTuple):
     """Slots of what it earns: nothing is left once all of them are earned."""
 
 
-class Rest(NamedTuple):
-    """All that is no strand."""
+class Strands:
+    """A plan, strand by strand.
 
-    steps: Mapping[str, Sequence[Step]]
-    """By event type."""
-    ends: frozenset[int] | None
-    """As of a strand; None where something is earned again and again."""
+    `rest` is what the plan does at an event besides, by event type; `ends` are the slots of what that earns, None where
+    something of it is earned again and again.
+    """
+
+    def __init__(self, strands: Sequence[Strand], rest: Mapping[str, Dispatch], ends: frozenset[int] | None) -> None:
+        self._strands = tuple(strands)
+        self._chosen: dict[frozenset[str], tuple[Strand, ...] | None] = {}
+        self.rest = rest
+        self._ends = ends
 
     def over(self, state: State) -> bool:
-        """Tell whether nothing is left to be earned."""
-        return self.ends is not None and state.earned.keys() >= self.ends
+        """Tell whether the rest has earned all that it can earn."""
+        return self._ends is not None and state.earned.keys() >= self._ends
 
-    def take(self, state: State, events: Sequence[Event], *, kept: bool) -> list[Grant]:
-        """Fold events one by one; where one cannot be folded, it is the mark."""
-        grants: list[Grant] = []
-        for event in events:
-            try:
-                for step in self.steps.get(event.type, ()):
-                    if earned := step(state, event):
-                        grants += earned
-            except Exception:
-                state.mark = Position(event.at, event.id)
-                raise
-            if grants and not kept and self.over(state):
-                break
-        return grants
+    def of(self, events: Sequence[Event]) -> tuple[Strand, ...] | None:
+        """Return the strands that hear a run of events; None where it takes less to go through it event by event."""
+        types = frozenset([event.type for event in events])
+        try:
+            chosen = self._chosen[types]
+        except KeyError:
+            if len(self._chosen) >= KNOWN:
+                self._chosen.clear()
+            chosen = self._chosen[types] = self._hearing(types)
+        return None if chosen is None or len(events) < EACH * len(chosen) else chosen
 
-
-class Strands:
-    """A plan, strand by strand."""
-
-    def __init__(self, strands: Sequence[Strand], rest: Rest) -> None:
-        self._strands = tuple(strands)
-        self._rest = rest
-
-    def take(self, state: State, events: Sequence[Event], *, kept: bool) -> list[Grant]:
-        """Fold events of one subject, in canonical order; return what they earn, in that order.
-
-        Without `kept`, what has earned all that it may is folded no further.
-        """
-        found: list[list[Grant]] = []
-        types = {event.type for event in events}
-        chosen: dict[frozenset[str], Sequence[Event]] = {}
-        for strand in self._strands:
-            if not kept and state.earned.keys() >= strand.ends:
-                continue
-            own = chosen.get(strand.types)
-            if own is None:
-                own = events if types <= strand.types else [event for event in events if event.type in strand.types]
-                chosen[strand.types] = own
-            if (tests := strand.tests) is not None:
-                own = [event for event in own if (test := tests[event.type]) is None or test(state, event)]
-            if own and (grants := strand.bulk(state, own)):
-                found.append(grants)
-        rest = self._rest
-        if not rest.steps.keys().isdisjoint(types) and (kept or not rest.over(state)):
-            found.append(rest.take(state, events, kept=kept))
-        if len(found) == 1:
-            return found[0]
-        return sorted([grant for grants in found for grant in grants], key=_place)
+    def _hearing(self, types: frozenset[str]) -> tuple[Strand, ...] | None:
+        chosen = tuple(strand for strand in self._strands if not strand.types.isdisjoint(types))
+        choices = {strand.types & types for strand in chosen}
+        return None if len(choices) > CHOICES else chosen
 
 
-def _place(grant: Grant) -> tuple[int, str]:
-    return grant.earned_at, grant.event_id
+def by_strands(chosen: Sequence[Strand], state: State, events: Sequence[Event], *, kept: bool) -> list[list[Grant]]:
+    """Fold a run of events by strands that hear it, in canonical order; return what each earns, in that order.
 
-
-def strands_of(operations: Sequence[Operation], types: frozenset[str]) -> Strands | None:
-    """Return the strands of operations on events of some types; None where there is none.
-
-    No event of the types may bring a trait, or be a copy. An operation may not look at others but through aggregates.
+    Without `kept`, a strand that has earned all that it can earn takes no more.
     """
+    found: list[list[Grant]] = []
+    own_of: dict[frozenset[str], Sequence[Event]] = {}
+    for strand in chosen:
+        if not kept and state.earned.keys() >= strand.ends:
+            continue
+        own = own_of.get(strand.types)
+        if own is None:
+            own = own_of[strand.types] = [event for event in events if event.type in strand.types]
+        if (tests := strand.tests) is not None:
+            own = [event for event in own if (test := tests[event.type]) is None or test(state, event)]
+        if own and (grants := strand.bulk(state, own)):
+            found.append(grants)
+    return found
+
+
+def strands_of(operations: Sequence[Operation], dispatch: Mapping[str, Dispatch]) -> Strands | None:
+    """Return the strands of the operations of a plan; None where there is none."""
     judges = [each for each in operations if isinstance(each, Judge)]
     entries = [each for each in operations if isinstance(each, Entry)]
-    if len(judges) + len(entries) < len(operations) or any(asked_for(judge.version) for judge in judges):
+    if len(judges) + len(entries) < len(operations):
         return None
-    asking: dict[int, list[Judge]] = {entry.aggregate.slot: [] for entry in entries}
+    asking: dict[int, dict[int, Judge]] = {entry.aggregate.slot: {} for entry in entries}
     for judge in judges:
         for aggregate in judge.asked():
-            if judge not in (known := asking.setdefault(aggregate.slot, [])):
-                known.append(judge)
+            asking.setdefault(aggregate.slot, {})[id(judge)] = judge
+    # What others name is judged at its event, before these; and so is what hears copies or traits.
+    named = frozenset[str]().union(*(asked_for(judge.version) for judge in judges))
+    plain = frozenset(name for name, entry in dispatch.items() if entry.once is None and not entry.traits)
     strands: list[Strand] = []
     taken: set[int] = set()
     for entry in entries:
-        own = asking[entry.aggregate.slot]
+        own = [*asking[entry.aggregate.slot].values()]
         rungs = [(rung, judge) for judge in own if (rung := judge.rung()) is not None]
-        if own and len(rungs) == len(own) and (strand := _strand(entry, rungs)) is not None:
+        free = all(judge.version.name.text not in named and not asked_for(judge.version) for judge in own)
+        alone = own and free and len(rungs) == len(own) and entry.types <= plain
+        if alone and (strand := _strand(entry, rungs)) is not None:
             strands.append(strand)
             taken |= {id(entry), *map(id, own)}
     if not strands:
         return None
     others = [each for each in operations if id(each) not in taken]
-    return Strands(strands, _rest(others, types))
+    return Strands(strands, _rest(others, dispatch), _ends(others))
 
 
 def _strand(entry: Entry, rungs: Sequence[tuple[Rung, Judge]]) -> Strand | None:
@@ -143,6 +143,8 @@ def _strand(entry: Entry, rungs: Sequence[tuple[Rung, Judge]]) -> Strand | None:
     bulk = _bulk(aggregate, gate_of(rungs, ""))
     if bulk is None or not isinstance(aggregate, Total | Streaks):
         return None
+    if isinstance(aggregate, Streaks) and isinstance(aggregate.clock, UserClock):
+        return None  # whose zone another event may move
     tests = aggregate.tests if any(test is not None for test in aggregate.tests.values()) else None
     return Strand(entry.types, tests, bulk, frozenset(judge.ruling.slot for _, judge in rungs))
 
@@ -155,11 +157,16 @@ def _bulk(aggregate: object, gate: Gate) -> Bulk | None:
     return streaks(aggregate, gate) if type(aggregate) is Streaks else None
 
 
-def _rest(operations: Sequence[Operation], types: frozenset[str]) -> Rest:
+def _rest(operations: Sequence[Operation], dispatch: Mapping[str, Dispatch]) -> dict[str, Dispatch]:
+    rest: dict[str, Dispatch] = {}
+    for name, entry in dispatch.items():
+        steps = tuple(Wiring([each for each in operations if name in each.types], name).steps())
+        if steps or entry.once is not None or entry.traits:
+            rest[name] = msgspec.structs.replace(entry, steps=steps)
+    return rest
+
+
+def _ends(operations: Sequence[Operation]) -> frozenset[int] | None:
     judges = [each for each in operations if isinstance(each, Judge)]
-    steps: dict[str, tuple[Step, ...]] = {}
-    for name in types:
-        if heard := tuple(Wiring([each for each in operations if name in each.types], name).steps()):
-            steps[name] = heard
     once = all(judge.version.repeat is None for judge in judges)
-    return Rest(steps, frozenset(judge.ruling.slot for judge in judges) if once else None)
+    return frozenset(judge.ruling.slot for judge in judges) if once else None

@@ -1,18 +1,49 @@
-"""The operations on events of one type, put together so that most events reach only a few of them."""
+"""What a plan does at events of one type: the operations, put together so that most events reach only a few."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from dsl.judge import Judge, Rung, gate_of
+import msgspec
+
+from dsl.judge import Judge, LateJudgement, Rung, gate_of
 from dsl.memory import Entry
+from dsl.nodes.late import LateStep
+from dsl.nodes.node import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dsl.memory import Operation
-    from dsl.nodes.node import Step
+
+
+class Once(msgspec.Struct, frozen=True):
+    """`once per`: the fields of the fingerprint, and the span in microseconds (None for ever)."""
+
+    fields: tuple[str, ...]
+    within: int | None
+
+
+class Late(msgspec.Struct, frozen=True):
+    """The operations of a late event that moves no grant: the aggregates that take it, and the judges to check."""
+
+    takes: tuple[LateStep, ...]
+    judges: tuple[LateJudgement, ...]
+
+
+class Dispatch(msgspec.Struct, frozen=True):
+    """The operations of one event type, or view of one, in one plan."""
+
+    steps: tuple[Step, ...]
+    once: Once | None
+    traits: tuple[str, ...]
+    late: Late | None
+    """The operations of a late event of the type, None if the subject must be folded again."""
+    base: str = ""
+    """The event type itself: copies are found among all events of it, in whatever role."""
+    own: int = 1
+    """1 where the subject is the actor: a copy that is suppressed is counted in one history."""
 
 
 class Wiring:

@@ -13,7 +13,6 @@ from operator import ne
 from typing import TYPE_CHECKING, Any
 
 from dsl.calendar import MAX_OFFSET, unit_index
-from dsl.event import Position
 from dsl.local_time import FixedClock
 from dsl.progress import Run, Tally, Values
 from dsl.values import value_key
@@ -34,17 +33,12 @@ _NONE: list[Grant] = []
 
 
 def one_by_one(step: Step) -> Bulk:
-    """Return the bulk that steps; where an event cannot be folded, it is the mark."""
+    """Return what takes events one after the other."""
 
     def take(state: State, events: Sequence[Event]) -> list[Grant]:
         grants: list[Grant] = []
         for event in events:
-            try:
-                earned = step(state, event)
-            except Exception:
-                state.mark = Position(event.at, event.id)
-                raise
-            if earned:
+            if earned := step(state, event):
                 grants += earned
         return grants
 

@@ -239,3 +239,21 @@ def test_a_number_that_is_too_long_is_called_so(kind: FieldType) -> None:
     other = reader(kind).strict('{"x": "nine"}')
     assert isinstance(other, Fault)
     assert other.expected == str(kind)
+
+
+@pytest.mark.parametrize("kind", [FieldType.INT, FieldType.STRING, FieldType.DECIMAL])
+def test_many_payloads_are_read_as_one_by_one(kind: FieldType) -> None:
+    usual = ['{"x":1}', '{"x":"a"}', "{}", '{"x":2,"y":[1,{"z":null}]}']
+    odd = [
+        '{"x":"\U0001f600"}',
+        "null",
+        "[]",
+        '{"x":1e400}',
+        '{"x":null}',
+        '{"x":1,"x":2}',
+        '{"x":99999999999999999999}',
+    ]
+    many = reader(kind, low=0 if kind is FieldType.INT else None)
+    long = f'{{"x":"{"a" * 300_000}"}}'
+    for payloads in (usual[:1] * 1200, usual * 400, usual + odd, [long, long, long], []):
+        assert many.lenient_of(payloads) == [*map(many.lenient, payloads)]
