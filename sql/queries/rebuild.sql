@@ -22,9 +22,10 @@ UPDATE rebuild SET
 WHERE rebuild_id = :rebuild_id;
 
 -- name: end_rebuilds
--- All that are open for the same subjects: an earlier one may have been left behind.
+-- All that are open for the same subjects, up to one: an earlier one may have been left behind, and a later one is another
+-- operator's.
 UPDATE rebuild SET ended_at = :now, after_scope = '', after_tenant = '', after_subject = ''
-WHERE ended_at IS NULL
+WHERE ended_at IS NULL AND rebuild_id <= :upto::bigint
     AND tenant_id IS NOT DISTINCT FROM :tenant_id::text AND achievement IS NOT DISTINCT FROM :achievement::text;
 
 -- name: forget_place_of_rebuild

@@ -181,6 +181,25 @@ async def test_an_interrupted_rebuild_goes_on(played: Engine, monkeypatch: pytes
     assert not (await run(played)).went_on
 
 
+async def test_a_rebuild_that_another_operator_has_begun_stays_open(
+    played: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folded = rebuilding.fold_without_lock
+    begin = """
+        INSERT INTO rebuild (begun_at, begun_by)
+        SELECT now(), 'another' WHERE NOT EXISTS (SELECT FROM rebuild WHERE begun_by = 'another')
+        """
+
+    async def beside(store: Store, rules: Deployed, piece: Sequence[Subject]) -> Anew:
+        await played.rows(begin)
+        return await folded(store, rules, piece)
+
+    monkeypatch.setattr(rebuilding, "fold_without_lock", beside)
+    assert not (await run(played)).went_on
+    rows = await played.rows("SELECT begun_by, ended_at IS NULL AS open FROM rebuild ORDER BY rebuild_id")
+    assert [(row["begun_by"], row["open"]) for row in rows] == [("test", False), ("another", True)]
+
+
 async def test_no_name_of_an_erased_user_stays(played: Engine) -> None:
     await played.rows(
         "INSERT INTO rebuild (begun_at, begun_by, after_scope, after_tenant, after_subject)"

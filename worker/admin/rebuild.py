@@ -96,6 +96,10 @@ class Rebuilt(msgspec.Struct):
         return not self.states and not self.decisions
 
 
+_LAST: Final = 2**63 - 1
+"""Behind every rebuild."""
+
+
 class _Place(NamedTuple):
     """An open rebuild."""
 
@@ -165,7 +169,7 @@ class _Rebuild:
         now = self._orders.now()
         async with self._store.transaction() as session:
             if self._orders.anew:
-                await session.run("end_rebuilds", **self._asked, now=now)
+                await session.run("end_rebuilds", **self._asked, upto=_LAST, now=now)
             self._place = await session.row(_Place, "rebuild_to_go_on_with", **self._asked)
             if self._place is None:
                 made = await session.value(int, "begin_rebuild", **self._asked, now=now, by=self._orders.by)
@@ -179,14 +183,14 @@ class _Rebuild:
         if self._place is None:
             return
         try:
-            await self._end()
+            await self._end(self._place.rebuild_id)
         except UnavailableError:
             # A commit that was not answered may have ended it: the caller would begin anew, and count no difference.
-            await self._end()
+            await self._end(self._place.rebuild_id)
 
-    async def _end(self) -> None:
+    async def _end(self, upto: int) -> None:
         async with self._store.transaction() as session:
-            await session.run("end_rebuilds", **self._asked, now=self._orders.now())
+            await session.run("end_rebuilds", **self._asked, upto=upto, now=self._orders.now())
 
     async def through(self, scope: str) -> None:
         """Rebuild the subjects of a scope, from the place on."""
