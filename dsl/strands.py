@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 EACH: Final = 4
 """Events for each strand from which on a run goes faster strand by strand."""
 CHOICES: Final = 4
-"""Ways to choose events by their types, each of which goes through the whole run."""
+"""Ways to choose events by their types: each goes through the whole run."""
 KNOWN: Final = 1024
 """Sets of event types whose strands are remembered."""
 
