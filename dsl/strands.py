@@ -7,6 +7,7 @@ State and grants are the same; only grants at one event may stand in another ord
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -115,19 +116,24 @@ def strands_of(operations: Sequence[Operation], dispatch: Mapping[str, Dispatch]
     for judge in judges:
         for aggregate in judge.asked():
             asking.setdefault(aggregate.slot, {})[id(judge)] = judge
-    # What others name is judged at its event, before these; and so is what hears copies or traits.
-    named = frozenset[str]().union(*(asked_for(judge.version) for judge in judges))
+    # What others name is judged at its event, before these; and so is what hears copies or traits. A tree is asked once.
+    asks = [asked_for(judge.version) for judge in judges]
+    named = frozenset[str]().union(*asks)
+    rung_of = {
+        id(judge): rung
+        for judge, names in zip(judges, asks, strict=True)
+        if not names and judge.version.name.text not in named and (rung := judge.rung()) is not None
+    }
     plain = frozenset(name for name, entry in dispatch.items() if entry.once is None and not entry.traits)
     strands: list[Strand] = []
     taken: set[int] = set()
     for entry in entries:
-        own = [*asking[entry.aggregate.slot].values()]
-        rungs = [(rung, judge) for judge in own if (rung := judge.rung()) is not None]
-        free = all(judge.version.name.text not in named and not asked_for(judge.version) for judge in own)
-        alone = own and free and len(rungs) == len(own) and entry.types <= plain
+        own = asking[entry.aggregate.slot]
+        alone = own and own.keys() <= rung_of.keys() and entry.types <= plain
+        rungs = [(rung_of[key], judge) for key, judge in own.items() if key in rung_of]
         if alone and (strand := _strand(entry, rungs)) is not None:
             strands.append(strand)
-            taken |= {id(entry), *map(id, own)}
+            taken |= {id(entry), *own}
     if not strands:
         return None
     others = [each for each in operations if id(each) not in taken]
@@ -158,9 +164,13 @@ def _bulk(aggregate: object, gate: Gate) -> Bulk | None:
 
 
 def _rest(operations: Sequence[Operation], dispatch: Mapping[str, Dispatch]) -> dict[str, Dispatch]:
+    heard: defaultdict[str, list[Operation]] = defaultdict(list)
+    for each in operations:
+        for name in each.types:
+            heard[name].append(each)
     rest: dict[str, Dispatch] = {}
     for name, entry in dispatch.items():
-        steps = tuple(Wiring([each for each in operations if name in each.types], name).steps())
+        steps = tuple(Wiring(heard[name], name).steps())
         if steps or entry.once is not None or entry.traits:
             rest[name] = msgspec.structs.replace(entry, steps=steps)
     return rest
