@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dsl.judge import Judge, gate_of
-from dsl.local_time import UserClock
-from dsl.memory import Entry, Seen
+from dsl.memory import USER_ZONE, Entry, Seen
 from dsl.nodes.in_bulk import adding_up, counting, distinct, streaks
 from dsl.nodes.streak import Streaks
 from dsl.nodes.totals import Distinct, Total
@@ -116,7 +115,7 @@ def strands_of(operations: Sequence[Operation], dispatch: Mapping[str, Dispatch]
     for judge in judges:
         for aggregate in judge.asked():
             asking.setdefault(aggregate.slot, {})[id(judge)] = judge
-    # What others name is judged at its event, before these; and so is what hears copies or traits. A tree is asked once.
+    # What others name is judged at its event, before these, and so is what hears copies or traits.
     asks = [asked_for(judge.version) for judge in judges]
     named = frozenset[str]().union(*asks)
     rung_of = {
@@ -149,8 +148,8 @@ def _strand(entry: Entry, rungs: Sequence[tuple[Rung, Judge]]) -> Strand | None:
     bulk = _bulk(aggregate, gate_of(rungs, ""))
     if bulk is None or not isinstance(aggregate, Total | Streaks):
         return None
-    if isinstance(aggregate, Streaks) and isinstance(aggregate.clock, UserClock):
-        return None  # whose zone another event may move
+    if USER_ZONE in entry.key():
+        return None  # another event may move it
     tests = aggregate.tests if any(test is not None for test in aggregate.tests.values()) else None
     return Strand(entry.types, tests, bulk, frozenset(judge.ruling.slot for _, judge in rungs))
 

@@ -66,6 +66,7 @@ achievement points {
 achievement minutes { title "Minutes" when streak(event=a, per=minute, >= 2) }
 achievement offset { title "Offset" when streak(event=a, per=day, >= 3, tz=event) }
 achievement home { title "Home" when streak(event=a, per=day, >= 3, tz=user) }
+achievement noon { title "Noon" when count(event=a where at.hour >= 12, >= 3, tz=user) }
 achievement copies { title "Copies" when count(event=d, >= 3) }
 achievement paid { title "Paid" for plan = "pro" when count(event=b, >= 2) }
 achievement later { title "Later" after ladder.low when count(event=c, >= 2) }

@@ -284,8 +284,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "strand_in_the_zone_of_a_user",
         "an aggregate whose zone another event moves is no strand",
         at="strands:_strand",
-        old="if isinstance(aggregate, Streaks) and isinstance(aggregate.clock, UserClock):",
-        new="if isinstance(aggregate, Streaks) and aggregate.keep < 0:",
+        old="if USER_ZONE in entry.key():",
+        new="if USER_ZONE in entry.key() and isinstance(aggregate, Streaks):",
         tests=("property/test_strands.py",),
     ),
     Bug(
