@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dsl.progress import Grant
     from dsl.strands import Strand, Strands
 
-_BULK = 12
+_BULK = 24
 """From so many events on, a run may go through the plan strand by strand."""
 _SWEEP = 32
 """Whenever so many more fingerprints are known, those that can no longer suppress a copy are swept."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dsl.wiring import Dispatch
 
 
-EACH: Final = 4
+EACH: Final = 6
 """Events for each strand from which on a run goes faster strand by strand."""
 CHOICES: Final = 4
 """Ways to choose events by their types: each goes through the whole run."""
