@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from dsl.progress import Grant
     from dsl.strands import Strand, Strands
 
-_BULK = 24
-"""From so many events on, a run may go through the plan strand by strand."""
+_BULK = 65
+"""From so many events on, a run may go through the plan strand by strand: more than a worker folds at once."""
+_BULK_FOR_GRANTS = 24
+"""The same where the state is not kept."""
 _SWEEP = 32
 """Whenever so many more fingerprints are known, those that can no longer suppress a copy are swept."""
 
@@ -97,7 +99,11 @@ def reach(plan: Plan, state: State, until: int) -> list[Grant]:
 
 
 def _walk(plan: Plan, state: State, events: Sequence[Event], *, kept: bool) -> list[Grant]:
-    if len(events) >= _BULK and plan.strands is not None and (chosen := plan.strands.of(events)):
+    if (
+        len(events) >= (_BULK if kept else _BULK_FOR_GRANTS)
+        and plan.strands is not None
+        and (chosen := plan.strands.of(events))
+    ):
         return _walk_in_bulk(plan, plan.strands, chosen, state, events, kept=kept)
     return _step(plan, plan.dispatch, state, events)
 
