@@ -24,12 +24,13 @@ from dsl.values import fingerprint, value_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from dsl.compile import Dispatch, Once, Plan
+    from dsl.compile import Plan
     from dsl.event import Event
     from dsl.nodes.late import Undo
     from dsl.nodes.node import Measure
     from dsl.progress import Grant
     from dsl.strands import Strand, Strands
+    from dsl.wiring import Dispatch, Once
 
 _BULK = 65
 """From so many events on, a run may go through the plan strand by strand: more than a worker folds at once."""

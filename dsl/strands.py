@@ -128,9 +128,10 @@ def strands_of(operations: Sequence[Operation], dispatch: Mapping[str, Dispatch]
     taken: set[int] = set()
     for entry in entries:
         own = asking[entry.aggregate.slot]
-        alone = own and own.keys() <= rung_of.keys() and entry.types <= plain
-        rungs = [(rung_of[key], judge) for key, judge in own.items() if key in rung_of]
-        if alone and (strand := _strand(entry, rungs)) is not None:
+        if not own or not own.keys() <= rung_of.keys() or not entry.types <= plain:
+            continue
+        strand = _strand(entry, [(rung_of[key], judge) for key, judge in own.items()])
+        if strand is not None:
             strands.append(strand)
             taken |= {id(entry), *own}
     if not strands:
@@ -142,19 +143,20 @@ def strands_of(operations: Sequence[Operation], dispatch: Mapping[str, Dispatch]
 def _strand(entry: Entry, rungs: Sequence[tuple[Rung, Judge]]) -> Strand | None:
     """Return the strand of an aggregate with all its judges; None where it takes no events in bulk."""
     aggregate = entry.aggregate
-    heard = all(rung.aggregate is aggregate and judge.types >= entry.types for rung, judge in rungs)
-    if not heard or entry.seen != Seen() or entry.is_spent is not None:
-        return None
-    bulk = _bulk(aggregate, gate_of(rungs, ""))
-    if bulk is None or not isinstance(aggregate, Total | Streaks):
+    if not isinstance(aggregate, Total | Streaks) or entry.seen != Seen() or entry.is_spent is not None:
         return None
     if USER_ZONE in entry.key():
         return None  # another event may move it
+    if not all(rung.aggregate is aggregate and judge.types >= entry.types for rung, judge in rungs):
+        return None
+    bulk = _bulk(aggregate, gate_of(rungs, ""))
+    if bulk is None:
+        return None
     tests = aggregate.tests if any(test is not None for test in aggregate.tests.values()) else None
     return Strand(entry.types, tests, bulk, frozenset(judge.ruling.slot for _, judge in rungs))
 
 
-def _bulk(aggregate: object, gate: Gate) -> Bulk | None:
+def _bulk(aggregate: Total | Streaks, gate: Gate) -> Bulk | None:
     if type(aggregate) is Distinct:
         return distinct(aggregate, gate)
     if type(aggregate) is Total:

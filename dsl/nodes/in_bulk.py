@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     Bulk = Callable[[State, Sequence[Event]], list[Grant]]
     """Takes events of one subject that match, at least one, in canonical order."""
 
-_NONE: list[Grant] = []
-
 
 def one_by_one(step: Step) -> Bulk:
     """Return what takes events one after the other."""
@@ -58,7 +56,7 @@ def counting(total: Total, gate: Gate) -> Bulk:
         before: Any = node.total
         node.total = after = before + len(events)
         if after < first or top in state.earned:
-            return _NONE
+            return []
         grants: list[Grant] = []
         for place in range(max(0, first - before - 1), len(events)):
             node.total = before + place + 1
@@ -87,12 +85,12 @@ def adding_up(total: Total, field: str, gate: Gate) -> Bulk:
             node = nodes[slot] = Tally()
         if top in state.earned:
             node.total = before + sum(amounts)
-            return _NONE
+            return []
         totals = [*accumulate(amounts, initial=before)]
         node.total = totals[-1]
         del totals[0]
         if max(totals) < least:
-            return _NONE
+            return []
         grants: list[Grant] = []
         for reached, event in zip(totals, events, strict=True):
             if reached >= least:
@@ -114,7 +112,7 @@ def distinct(values: Distinct, gate: Gate) -> Bulk:
         nodes: dict[int, Any] = state.nodes
         node: Values | None = nodes.get(slot)
         if node is not None and len(node.seen) >= cap:
-            return _NONE
+            return []
         grants: list[Grant] = []
         for event in events:
             value = event.fields.get(field)
@@ -152,10 +150,11 @@ def streaks(of: Streaks, gate: Gate) -> Bulk:
         begins = [not known or units[0] != known[-1][0], *map(ne, units, units[1:])]
         firsts = [*compress(events, begins)]
         if not firsts:
-            return _NONE
+            return []
         grants: list[Grant] = []
-        actives, lengths = _before(node, bridged)
-        last, run = (actives[-1], lengths[-1]) if actives else (node.last, node.sealed)
+        before = [*of.runs(node)]
+        actives, lengths = [index for index, _ in before], [run for _, run in before]
+        last, run = before[-1] if before else (None, 0)
         best = node.best
         for index, event in zip(compress(units, begins), firsts, strict=True):
             run = run + 1 if last is not None and index - last <= bridged else 1
@@ -173,16 +172,3 @@ def streaks(of: Streaks, gate: Gate) -> Bulk:
         return grants
 
     return take
-
-
-def _before(node: Run, bridged: int) -> tuple[list[int], list[int]]:
-    """Return the recent units of a streak, and how long the run was in each."""
-    last, run = node.last, node.sealed
-    actives: list[int] = []
-    lengths: list[int] = []
-    for index, _ in node.recent:
-        run = run + 1 if last is not None and index - last <= bridged else 1
-        last = index
-        actives.append(index)
-        lengths.append(run)
-    return actives, lengths

@@ -208,9 +208,9 @@ JOIN progress
 -- name: number_of_states
 -- Of some subjects.
 SELECT count(*)
-FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
-JOIN progress
-    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
+FROM (
+    -- use states_of_subjects
+) AS found;
 
 -- name: stamps_of_scope
 -- With how many states have each.

@@ -129,7 +129,7 @@ def peak(child: Child) -> float:
 async def engine_on(servers: Servers, **changes: object) -> AsyncGenerator[Engine]:
     made = Engine(Settings(nats_url=servers.nats_url, database_url=servers.database_url)).with_settings(**changes)
     await made.apply(RULES)
-    # Otherwise a worker builds them beside its batches, a few seconds after it has started, and holds a chunk of events.
+    # Otherwise a worker builds them some seconds after its start, beside its batches, and holds a chunk of events.
     await made.backfill()
     async with open_broker(made.settings):
         pass
