@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from dsl.strands import Strand, Strands
     from dsl.wiring import Dispatch, Once
 
-_BULK = 65
-"""From so many events on, a run may go through the plan strand by strand: more than a worker folds at once."""
-_BULK_FOR_GRANTS = 24
-"""The same where the state is not kept."""
+_BULK = 24
+"""From so many events on, a run may go through the plan strand by strand."""
 _SWEEP = 32
 """Whenever so many more fingerprints are known, those that can no longer suppress a copy are swept."""
 
@@ -100,11 +98,7 @@ def reach(plan: Plan, state: State, until: int) -> list[Grant]:
 
 
 def _walk(plan: Plan, state: State, events: Sequence[Event], *, kept: bool) -> list[Grant]:
-    if (
-        len(events) >= (_BULK if kept else _BULK_FOR_GRANTS)
-        and plan.strands is not None
-        and (chosen := plan.strands.of(events))
-    ):
+    if len(events) >= _BULK and plan.strands is not None and (chosen := plan.strands.of(events)):
         return _walk_in_bulk(plan, plan.strands, chosen, state, events, kept=kept)
     return _step(plan, plan.dispatch, state, events)
 

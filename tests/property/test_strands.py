@@ -157,7 +157,6 @@ def _drawn(random: Random) -> list[Event]:
 def in_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take every run of two events in bulk."""
     monkeypatch.setattr(dsl.fold, "_BULK", 2)
-    monkeypatch.setattr(dsl.fold, "_BULK_FOR_GRANTS", 2)
     monkeypatch.setattr(dsl.strands, "EACH", 0)
     monkeypatch.setattr(dsl.strands, "CHOICES", 1000)
 
