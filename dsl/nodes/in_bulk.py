@@ -7,10 +7,9 @@ runs reach no bound, and then a sum over the run is all that there is to do. See
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import accumulate, compress
+from itertools import accumulate
 from math import ceil
-from operator import ne
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dsl.calendar import MAX_OFFSET, unit_index
 from dsl.local_time import FixedClock
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 
     Bulk = Callable[[State, Sequence[Event]], list[Grant]]
     """Takes events of one subject that match, at least one, in canonical order."""
+
+_BEFORE_ALL: Final = -(1 << 62)
+"""A unit from which no run goes on."""
 
 
 def one_by_one(step: Step) -> Bulk:
@@ -145,30 +147,35 @@ def streaks(of: Streaks, gate: Gate) -> Bulk:
         if node is None:
             node = nodes[slot] = Run()
         units = [event.at // length for event in events]
-        known = node.recent
-        # The first event of each unit, but for a unit that is active already.
-        begins = [not known or units[0] != known[-1][0], *map(ne, units, units[1:])]
-        firsts = [*compress(events, begins)]
-        if not firsts:
-            return []
-        grants: list[Grant] = []
         before = [*of.runs(node)]
         actives, lengths = [index for index, _ in before], [run for _, run in before]
-        last, run = before[-1] if before else (None, 0)
+        last, run = before[-1] if before else (_BEFORE_ALL, 0)
+        if last != units[0]:
+            actives.append(units[0])
+        actives += [*dict.fromkeys(units)][1:]
+        begin = None
+        grants: list[Grant] = []
         best = node.best
-        for index, event in zip(compress(units, begins), firsts, strict=True):
-            run = run + 1 if last is not None and index - last <= bridged else 1
-            last = index
-            actives.append(index)
+        for index, event in zip(units, events, strict=True):
+            if index == last:
+                continue  # an active unit
+            run = run + 1 if index - last <= bridged else 1
+            last, begin = index, event
             lengths.append(run)
             if run > best:
                 node.best = best = run
             if best >= least and top not in state.earned:
                 grants += judge(state, event) or ()
-        sealed = bisect_left(actives, unit_index(unit, firsts[-1].at - MAX_OFFSET))
-        if sealed:
-            node.last, node.sealed = actives[sealed - 1], lengths[sealed - 1]
-        node.recent = [(index, 1) for index in actives[sealed:]]
+        if begin is not None:
+            _seal(node, actives, lengths, unit_index(unit, begin.at - MAX_OFFSET))
         return grants
 
     return take
+
+
+def _seal(node: Run, actives: Sequence[int], lengths: Sequence[int], before: int) -> None:
+    """Note active units, each with the run up to it; those below `before` are final."""
+    sealed = bisect_left(actives, before)
+    if sealed:
+        node.last, node.sealed = actives[sealed - 1], lengths[sealed - 1]
+    node.recent = [(index, 1) for index in actives[sealed:]]
