@@ -52,13 +52,13 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_PAIRS      pairs of operators' commands at once  30 / all
 #   ACH_FAULTS_COMMAND_CUTS  commits cut off, of each command  4 / all
 #   ACH_FAULTS_COMMAND_KINDS  statements around which a command dies, of each command  8 / all
-#   ACH_FAULTS_CHAINS     chains of changes                200 / 10,000
+#   ACH_FAULTS_CHAINS     chains of changes                 80 / 10,000
 #   ACH_FAULTS_CHAINS_KILLED  the same beside workers that are killed   12 / 1,000
 #   ACH_FAULTS_NOTIFY     notifiers or receivers of webhooks killed  20 / 1,000
 #   ACH_FAULTS_INGEST     ach ingest, nats-server or sender killed  20 / 1,000
 #   ACH_FAULTS_BACKFILL   announcements of a backfill before an endpoint  5,000 / 100,000
 #   ACH_HOSTILE           times the sizes of hostile input   1 / 50
-#   ACH_METAMORPHIC       times the scenarios drawn          1 / 1
+#   ACH_METAMORPHIC       times the scenarios drawn          2 / 2
 #
 # The same by the thousand, for hours, with all other tests of tests/faults in their long form
 faults-long *args: (_faults "long" "not (planted or soak)" args)
@@ -68,7 +68,7 @@ _faults form marks *args: setup
     #!/bin/sh
     set -eu
     mkdir -p build
-    export ACH_FAULTS={{ form }} ACH_FAULTS_LOG="$PWD/build/faults-{{ form }}.jsonl"
+    export ACH_METAMORPHIC=${ACH_METAMORPHIC:-2} ACH_FAULTS={{ form }} ACH_FAULTS_LOG="$PWD/build/faults-{{ form }}.jsonl"
     : > "$ACH_FAULTS_LOG"
     failed=0
     # 5: none of these tests was asked for.
@@ -80,6 +80,11 @@ _faults form marks *args: setup
     run -n 0 tests/faults/test_backpressure.py tests/faults/test_live_change.py
     .venv/bin/python -m tests.faults.tally show "$ACH_FAULTS_LOG"
     exit $failed
+
+# Draw rules, streams and decisions in large numbers, and hold them against the slow reference: ACH_EXAMPLES of each kind
+property *args: setup
+    ACH_EXAMPLES=${ACH_EXAMPLES:-500} ACH_DECISIONS=${ACH_DECISIONS:-60000} .venv/bin/pytest -n 2 --dist worksteal \
+        -o timeout=3600 tests/property tests/worker/engine tests/worker/contract {{ args }}
 
 # Let traffic and faults run for ten minutes, or ACH_SOAK seconds
 soak *args: setup

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.compile import tier_conditions
 from dsl.conditions import context_of
 from dsl.filters import predicate_key
 from dsl.local_time import TIMEZONE
 from dsl.memory import USER_ZONE, Entry
 from dsl.reads import Reads, declared, reads_of
+from dsl.references import tier_conditions
 from dsl.syntax import RepeatBy, RepeatEach
 from dsl.unlocks import asked_for
 

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.conditions import build, heard_any, named_types, owner_of
-from dsl.expressions import refs
 from dsl.filters import pattern_types
 from dsl.judge import Judge, LateJudgement, Ruling, Terms
 from dsl.labels import labels_of
@@ -23,12 +22,12 @@ from dsl.memory import USER_ZONE, Contracts, Entry, Memory
 from dsl.moments import holds_of_nothing, moment_of, moments_of
 from dsl.nodes.late import LateStep, nothing
 from dsl.progress import ENCODING
+from dsl.references import in_order, references, tier_conditions, traits_of
 from dsl.roles import Roles, base_of, bases, has_actor, is_pseudonym, views
 from dsl.schema import fields_in, fields_of, is_listed
 from dsl.stages import Hearing, Hearings, Stages
 from dsl.strands import strands_of
 from dsl.types import FieldType
-from dsl.unlocks import asked_for, named
 from dsl.values import value_text
 from dsl.wiring import Dispatch, Late, Once, Wiring
 
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from dsl.progress import State
     from dsl.schema import Rules
     from dsl.strands import Strands
-    from dsl.syntax import Achievement, Condition, Pattern, Predicate, Target
+    from dsl.syntax import Achievement, Condition, Pattern, Target
 
     Watching = Callable[[Memory, Judge, Condition], Operation]
 
@@ -475,48 +474,3 @@ def _late_step(take: LateStep | None, rulings: frozenset[int]) -> LateStep:
         return nothing if undo is None and state.earned.keys() >= rulings else undo
 
     return step
-
-
-# -- trees ------------------------------------------------------------------------------------------------------------
-
-
-def tier_conditions(achievement: Achievement) -> Iterator[tuple[str | None, Condition]]:
-    """Yield (tier, condition): the one `when` under None, or every tier."""
-    if achievement.when is not None:
-        yield None, achievement.when
-    for tier in achievement.tiers:
-        yield tier.name.text, tier.when
-
-
-def references(achievement: Achievement) -> frozenset[str]:
-    """Return the achievements that one names in `after` and `unlocked`."""
-    return named(achievement)
-
-
-def traits_of(predicate: Predicate) -> set[str]:
-    """Return the traits that a `for` reads."""
-    return {ref.name for ref in refs(predicate)}
-
-
-def in_order(achievements: Mapping[str, tuple[Achievement, ...]]) -> list[str]:
-    """Return names so that each follows those it names; alphabetical where free."""
-    done: dict[str, None] = {}
-    stack: list[tuple[str, Iterator[str]]] = []
-    for root in sorted(achievements):
-        if root in done:
-            continue
-        stack.append((root, iter(sorted(_known(achievements, root)))))
-        while stack:
-            name, others = stack[-1]
-            other = next((other for other in others if other not in done), None)
-            if other is None:
-                done[name] = None
-                stack.pop()
-            else:
-                stack.append((other, iter(sorted(_known(achievements, other)))))
-    return list(done)
-
-
-def _known(achievements: Mapping[str, tuple[Achievement, ...]], name: str) -> Iterable[str]:
-    asked = frozenset[str]().union(*map(asked_for, achievements[name]))
-    return asked & achievements.keys()

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.built_ins import UNLOCKS
-from dsl.compile import TENANT, USER, every_type, tier_conditions, traits_of
+from dsl.compile import TENANT, USER, every_type
 from dsl.conditions import context_of, named_types
 from dsl.local_time import TIMEZONE
 from dsl.memory import Seen
+from dsl.references import tier_conditions, traits_of
 from dsl.roles import base_of, bases, roles_in
 from dsl.syntax import RepeatEvery
 from dsl.trees import asks_unlocks, fields_of, judged, reset_fields_of, walk

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import msgspec
 
 from dsl.built_ins import UNLOCKS
-from dsl.compile import USER, contracts_of, every_type, is_whole, scope_of, tier_conditions, zone_types_of
+from dsl.compile import USER, contracts_of, every_type, is_whole, scope_of, zone_types_of
 from dsl.conditions import build, named_types
 from dsl.memory import Memory
 from dsl.nodes.compose import Per, Unless, Within
@@ -22,6 +22,7 @@ from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentExtreme, Recent
 from dsl.nodes.sequence import Sequences
 from dsl.nodes.streak import Streaks
 from dsl.nodes.totals import Distinct
+from dsl.references import tier_conditions
 from dsl.roles import bases
 from dsl.types import length
 

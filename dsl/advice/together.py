@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsl.compile import scope_of, tier_conditions
+from dsl.compile import scope_of
 from dsl.filters import predicate_key
 from dsl.outcome import full_name
+from dsl.references import tier_conditions
 from dsl.remembers import User
 
 if TYPE_CHECKING:

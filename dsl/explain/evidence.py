@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.compile import traits_of
 from dsl.event import Position
 from dsl.explain.occurrences import meant
 from dsl.explain.recorder import Noted, Recorder
@@ -18,6 +17,7 @@ from dsl.explain.story import Story, Title, place
 from dsl.explain.unmet import shown
 from dsl.local_time import TIMEZONE, UserClock
 from dsl.nodes.compose import Has
+from dsl.references import traits_of
 from dsl.unlocks import earning_id, is_unlock
 
 if TYPE_CHECKING:

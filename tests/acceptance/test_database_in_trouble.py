@@ -58,9 +58,9 @@ async def test_a_database_that_takes_no_changes(deployed: Shell, database_url: s
         for command, ran in zip(CHANGING, deployed.ach_all([(one, {}) for one in CHANGING]), strict=True):
             if command[0] == "rebuild" and ran.code == 0:
                 continue
+            assert "cannot be reached" not in ran.err
             said(ran, 1, "has failed (cannot execute", "in a read-only transaction", "has to name the primary")
         said(ach("plan", "more.ach"), 2, "+ y")
-        assert "cannot be reached" not in ach("apply", "more.ach").err
         await connection.execute("SET default_transaction_read_only = off")
         await connection.execute(f"ALTER DATABASE {name_of(database_url)} RESET default_transaction_read_only")
         assert await connection.fetchval("SELECT max(epoch) FROM rule_set") == 2

@@ -46,7 +46,7 @@ EVERYTHING: Final = [*stories(), *histories()]
 PATIENCE: Final = 90.0
 SMALL: Final = 1000
 """Lines of a stream up to which the slow reference has its say."""
-SAMPLE: Final = 100
+SAMPLE: Final = 40
 """Users that are asked for, if there are more."""
 USER: Final = Reader(as_user=True)
 Key = tuple[str, str | None]

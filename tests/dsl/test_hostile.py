@@ -143,7 +143,7 @@ def test_bytes_that_are_not_text_are_reported(content: bytes) -> None:
     assert {problem.code for problem in checked(content)} - {"ACH501"} == {"ACH102"}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_survived(content: bytes) -> None:
     checked(content)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dsl import notation
-from dsl.compile import tier_conditions
 from dsl.format import strip_spans
 from dsl.parse import parse
+from dsl.references import tier_conditions
 from dsl.source import Source
 from dsl.syntax import Achievement, Count, Extreme, Nested, Streak, Sum
 from dsl.trees import walk

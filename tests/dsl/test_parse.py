@@ -357,7 +357,7 @@ SIGNS = ("\\", "\n", '"', "#", "$", "'", "é", "1d", "30%", "-1", *"()[]{},:=<?/
 FRAGMENTS = sorted({*CLEAN.split(), *SIGNS})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=60), st.sampled_from([" ", "", "\n"]))
 @example(["event", "a", "{", "}", "}"], " ")
 def test_any_tokens_are_survived(words: list[str], glue: str) -> None:
@@ -367,14 +367,14 @@ def test_any_tokens_are_survived(words: list[str], glue: str) -> None:
             render(problem)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text() | st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape")))
 def test_any_text_is_survived(text: str) -> None:
     for problem in reported(text):
         render(problem)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_damaged_text_is_survived(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(CLEAN)))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(36000)]
 
-CHAINS: Final = count("CHAINS", quick=200, long=10_000)
+CHAINS: Final = count("CHAINS", quick=80, long=10_000)
 PARTS: Final = 10
 SHRINKS: Final = int(os.environ.get("ACH_FAULTS_SHRINKS", "200"))
 """Tries to make a chain smaller."""

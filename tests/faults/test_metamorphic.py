@@ -56,9 +56,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 TIMES: Final = int(os.environ.get("ACH_METAMORPHIC", "1"))
 PARTS: Final = 5
-DRAWN: Final = 50 * TIMES
+DRAWN: Final = 30 * TIMES
 """Scenarios of each part in this process."""
-DRAWN_FOR_PIPELINES: Final = 20 * TIMES
+DRAWN_FOR_PIPELINES: Final = 10 * TIMES
 DRAWN_FOR_WORKERS: Final = 4 * TIMES
 END: Final = 1_900_000_000_000_000
 

@@ -134,7 +134,7 @@ def _check_enough(case: Case, earned: Explanation, grant: Grant) -> None:
         assert grant in found
 
 
-@thorough(150)
+@thorough(60)
 @given(edge_cases.scenarios(), st.integers(0, 13), st.sampled_from(LATER))
 def test_explanations_agree_in_the_corners(scenario: strategies.Scenario, until: int, later: int) -> None:
     for case in _cases(scenario, until, later):
@@ -148,7 +148,7 @@ def test_explanations_agree_on_random_rules(scenario: strategies.Scenario, until
         _check(case)
 
 
-@thorough(150)
+@thorough(60)
 @given(edge_cases.scenarios(), st.sampled_from(LATER))
 def test_the_fold_follows_the_definition_in_the_corners(scenario: strategies.Scenario, later: int) -> None:
     rules = build([("drawn.ach", scenario.text.encode())])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dsl.event import Event
 
 
-@thorough(150)
+@thorough(60)
 @given(strategies.scenarios() | strategies.moments(), st.randoms(use_true_random=False))
 def test_no_late_event_takes_back_a_final_grant(scenario: strategies.Scenario, random: object) -> None:
     rules = build([("drawn.ach", scenario.text.encode())])

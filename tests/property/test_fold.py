@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.reference.progress_made import Progress
 
 
-_thorough = thorough(150)
+_thorough = thorough(60)
 
 
 def _compiled(text: str) -> Program:

@@ -101,7 +101,7 @@ def _mods(draw: DrawFn, mods: Modifiers) -> Modifiers:
 proven: list[bool] = []
 
 
-@thorough(150)
+@thorough(60)
 @given(pairs())
 def _whatever_happens(drawn: tuple[Rules, Condition, Condition, list[Event]]) -> None:
     rules, one, two, events = drawn

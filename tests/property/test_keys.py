@@ -98,7 +98,7 @@ numbers = st.one_of(
 )
 
 
-@thorough(1_000)
+@thorough(300)
 @given(pairs)
 def test_two_texts_have_one_key_only_if_they_are_one(pair: tuple[str, str]) -> None:
     one, other = pair
@@ -114,7 +114,7 @@ def test_a_key_is_short_and_most_texts_are_their_own(text: str) -> None:
     assert key == (text if len(text) <= 64 and not posing else "\x01" + hashed(text))
 
 
-@thorough(500)
+@thorough(200)
 @given(numbers, numbers)
 def test_numbers_have_one_key_if_and_only_if_they_are_equal(one: int | Decimal, other: int | Decimal) -> None:
     """An `int` in one event of a list may be a `decimal` in another."""
@@ -129,7 +129,7 @@ def test_bools_have_a_key_each() -> None:
 values = st.one_of(st.none(), texts)
 
 
-@thorough(1_000)
+@thorough(300)
 @given(st.data())
 def test_fingerprints_are_equal_only_if_all_values_are(data: st.DataObject) -> None:
     one = data.draw(st.lists(values, max_size=3))
@@ -157,7 +157,7 @@ def _moved(parts: list[str | None]) -> st.SearchStrategy[list[str | None]]:
 # -- what else is a key: unlock ids, message ids, subjects ------------------------------------------------------------
 
 
-@thorough(500)
+@thorough(200)
 @given(st.data())
 def test_unlock_ids_are_equal_only_if_all_that_they_name_is(data: st.DataObject) -> None:
     parts = st.lists(texts, min_size=6, max_size=6)
@@ -183,7 +183,7 @@ def _recut(parts: list[str], at: int, by: int) -> list[str]:
     return [*parts[:at], one[: len(one) - by], one[len(one) - by :] + two, *parts[at + 2 :]]
 
 
-@thorough(500)
+@thorough(200)
 @given(pairs, pairs)
 def test_message_ids_and_subjects_are_those_of_one_tenant(one: tuple[str, str], other: tuple[str, str]) -> None:
     """The broker drops the second message of one id, whichever tenant it is of."""

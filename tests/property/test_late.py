@@ -151,7 +151,7 @@ def test_what_is_absorbed_is_as_if_it_had_come_in_order() -> None:
 def test_much_of_what_comes_late_among_close_events_is_absorbed() -> None:
     absorbed: Counter[bool] = Counter()
 
-    @thorough(300)
+    @thorough(150)
     @given(st.integers(0, 2**32))
     def run(seed: int) -> None:
         dice = Random(seed)  # noqa: S311 - no secret

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dsl.syntax import Condition
 
 
-@thorough(150)
+@thorough(60)
 @given(strategies.scenarios(possible=False))
 def test_the_impossible_is_never_earned(scenario: strategies.Scenario) -> None:
     file, _ = parse(Source("drawn.ach", scenario.text))

@@ -80,7 +80,7 @@ def trace(error: BaseException) -> str:
 
 @given(NATS | POSTGRESQL | urls(("mysql", "http", "NATS")))
 @example(("tls://u:qx@zv/wk:rd@host", ""))
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_nothing_of_a_secret_is_shown(url: tuple[str, str]) -> None:
     assert_silent(shown(url[0]))
     assert_silent(repr(Settings(nats_url=url[0], database_url=url[0])))
@@ -125,7 +125,7 @@ def test_a_comma_of_a_password_begins_no_server() -> None:
 
 
 @given(NATS | POSTGRESQL, st.sampled_from(["invalid literal: {}", "{!r} does not exist", "{}", "a{}b"]))
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_what_libraries_say_is_redacted(url: tuple[str, str], form: str) -> None:
     for said in (url[0], url[1], url[1].lower(), *re.split("[@/:?#,]", url[0]), quote(url[1])):
         assert_silent(redacted(form.format(said), url[0]))
@@ -143,7 +143,7 @@ def test_what_is_no_secret_stays() -> None:
 
 
 @given(POSTGRESQL)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @example(("postgresql://u:p@127.0.0.1:qxzv/db", ""))
 @example(("postgresql://u:qxzv/wkjq@127.0.0.1:1/db", ""))
 @example(("postgresql://127.0.0.1:1/db?qxzv", ""))

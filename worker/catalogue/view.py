@@ -11,8 +11,9 @@ import msgspec
 from dsl import words
 from dsl.analyze import verdicts
 from dsl.calendar import format_instant
-from dsl.compile import scope_of, tier_conditions
+from dsl.compile import scope_of
 from dsl.filters import pattern_types
+from dsl.references import tier_conditions
 from dsl.trees import counted, walk
 from dsl.values import canonical_number
 from worker.catalogue.anchors import anchor_of, event_anchor

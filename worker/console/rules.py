@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl import words
 from dsl.analyze import verdicts
-from dsl.compile import scope_of, tier_conditions
+from dsl.compile import scope_of
 from dsl.outcome import Subject
+from dsl.references import tier_conditions
 from worker.console.books import HadRow, StateRow, look
 from worker.engine.columns import columns
 from worker.engine.languages import spoken

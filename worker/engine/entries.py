@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.compile import scope_of, tier_conditions
+from dsl.compile import scope_of
 from dsl.outcome import full_name
+from dsl.references import tier_conditions
 from dsl.syntax import (
     Combine,
     Count,

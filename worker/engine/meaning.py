@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import msgspec
 
-from dsl.compile import in_order, references, scope_of
+from dsl.compile import scope_of
 from dsl.reads import declared, reads_of
+from dsl.references import in_order, references
 from dsl.syntax import Name, Node
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import msgspec
 
 from dsl import notation
 from dsl.calendar import format_instant
-from dsl.compile import USER, in_order, scope_of, tier_conditions
+from dsl.compile import USER, scope_of
 from dsl.format import strip_spans
 from dsl.reads import once_text
+from dsl.references import in_order, tier_conditions
 from dsl.remembers import inventory
 from dsl.renames import called
 from dsl.syntax import Cmp, Combine, Count, Extreme, Streak, Sum

@@ -260,8 +260,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "units_of_a_run_sealed_early",
         "a streak in bulk seals the units that one event after the other would have sealed",
         at="in_bulk:streaks",
-        old="sealed = bisect_left(actives, unit_index(unit, firsts[-1].at - MAX_OFFSET))",
-        new="sealed = bisect_left(actives, unit_index(unit, firsts[-1].at))",
+        old="_seal(node, actives, lengths, unit_index(unit, begin.at - MAX_OFFSET))",
+        new="_seal(node, actives, lengths, unit_index(unit, begin.at))",
         tests=("property/test_strands.py::test_strands_agree_with_the_fold_event_by_event",),
     ),
     Bug(

@@ -342,4 +342,4 @@ class Machine(RuleBasedStateMachine):
 
 TestStateCache = Machine.TestCase
 # Shrinking takes minutes, and a step that fails says which transition is wrong: add Phase.shrink to have it shorter.
-TestStateCache.settings = settings(max_examples=300, stateful_step_count=40, deadline=None, phases=[Phase.generate])
+TestStateCache.settings = settings(max_examples=120, stateful_step_count=40, deadline=None, phases=[Phase.generate])
