@@ -25,7 +25,7 @@ planted *args: setup
     ACH_PLANTED_LOG=$found .venv/bin/pytest -n 2 tests/faults/test_planted.py {{ args }}
     .venv/bin/python -m tests.faults.planted --page "$found"
 
-# Crash, kill, freeze, cut off and part workers and servers, and judge what is left of the promise (some 15 minutes)
+# Crash, kill, freeze, cut off and part workers and servers, and judge what is left of the promise (some 18 minutes)
 faults *args: (_faults "quick" "faults and not soak" args)
 
 # Counts are set by variables, for either form; the table says what each form takes by itself:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
-import nats
+from nats.aio.client import Client, Srv
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
@@ -34,10 +34,11 @@ class Producer:
 
     async def run(self, pause: float = 0.0) -> None:
         """Publish everything, in order."""
-        client = await nats.connect(
+        client = _TidyClient()
+        await client.connect(
             self._nats_url.split(","),
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.05,
+            reconnect_time_wait=0.05,  # pyright: ignore[reportArgumentType] - a float does
             error_cb=_ignore,
             ping_interval=2,
             max_outstanding_pings=1,
@@ -66,6 +67,15 @@ class Producer:
     def unsure(self) -> int:
         """How many messages were never acknowledged."""
         return sum(not one.acknowledged for one in self.published)
+
+
+class _TidyClient(Client):
+    """Closes the connection to a server that died before it said who it was: nats-py leaves it to the collector."""
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        await super()._connect_to_server(s)
 
 
 async def _ignore(_: Exception) -> None:
