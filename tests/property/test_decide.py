@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(900)
 
-BATCHES: Final = int(os.environ.get("ACH_DECISIONS", "3600"))
+BATCHES: Final = int(os.environ.get("ACH_DECISIONS", "6000"))
 PARTS: Final = 2
 """Tests that share the batches, so that several processes may."""
 STREAMS: Final = 3
