@@ -370,6 +370,10 @@ SELECT tenant_id, scope, subject, achievement, tier, occurrence, version, earned
 FROM before
 ORDER BY unlock_id;
 
+-- name: count_revoked_at
+-- How many of some unlocks were revoked at an instant.
+SELECT count(*) FROM unlock WHERE unlock_id = ANY (:unlock_ids::uuid[]) AND revoked_at = :now;
+
 -- name: user_is_erased
 SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = :tenant_id AND user_id = :user_id);
 

@@ -14,7 +14,7 @@ from worker.admin.erasure import erase_user
 from worker.admin.rebuild import Orders, Rebuilt, rebuild
 from worker.admin.rebuild_target import Target, UnknownAchievementError
 from worker.app import wall_clock
-from worker.store import open_store
+from worker.store import UnavailableError, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,6 +198,27 @@ async def test_a_rebuild_that_another_operator_has_begun_stays_open(
     assert not (await run(played)).went_on
     rows = await played.rows("SELECT begun_by, ended_at IS NULL AS open FROM rebuild ORDER BY rebuild_id")
     assert [(row["begun_by"], row["open"]) for row in rows] == [("test", False), ("another", True)]
+
+
+async def test_a_last_commit_that_is_not_answered_again_and_again(
+    played: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has ended the rebuild; what differed is said all the same."""
+    await played.rows("UPDATE progress SET state = '[2,[[1,\"e\"]]]' WHERE tenant_id = 't1'")
+    tries, end = list[int](), rebuilding.end_of
+
+    async def unanswered(store: Store, **ended: object) -> None:
+        await end(store, **ended)
+        tries.append(1)
+        if len(tries) < 4:
+            raise UnavailableError("connection lost")
+
+    monkeypatch.setattr(rebuilding, "end_of", unanswered)
+    found = await run(played)
+    assert found.states > 0
+    assert len(tries) == 4
+    assert [row["ended"] for row in await played.rows("SELECT ended_at IS NOT NULL AS ended FROM rebuild")] == [True]
+    assert (await run(played)).is_as_it_was
 
 
 async def test_no_name_of_an_erased_user_stays(played: Engine) -> None:

@@ -38,7 +38,8 @@ from worker.pipeline.fence import RulesMovedError, hold_partitions
 from worker.pipeline.ledger import clock_of, positions_heard, states_of, unlocks_of
 from worker.pipeline.rules_in_force import load_deployed
 from worker.pipeline.write import write
-from worker.store import UnavailableError
+from worker.retry import PATIENCE_SECONDS, delays
+from worker.store import UnavailableError, UnusableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -146,6 +147,16 @@ async def rebuild(store: Store, settings: Settings, target: Target, orders: Orde
     return work.done
 
 
+async def end_of(store: Store, **ended: object) -> None:
+    """Note that rebuilds have ended: the arguments of `end_rebuilds`.
+
+    Raises:
+        UnavailableError: they may have ended or not; call again.
+    """
+    async with store.transaction() as session:
+        await session.run("end_rebuilds", **ended)
+
+
 class _Rebuild:
     """A rebuild under way."""
 
@@ -182,15 +193,19 @@ class _Rebuild:
         """Note that all is done."""
         if self._place is None:
             return
-        try:
-            await self._end(self._place.rebuild_id)
-        except UnavailableError:
-            # A commit that was not answered may have ended it: the caller would begin anew, and count no difference.
-            await self._end(self._place.rebuild_id)
-
-    async def _end(self, upto: int) -> None:
-        async with self._store.transaction() as session:
-            await session.run("end_rebuilds", **self._asked, upto=upto, now=self._orders.now())
+        until = monotonic() + PATIENCE_SECONDS
+        for wait in delays():
+            try:
+                await end_of(self._store, **self._asked, upto=self._place.rebuild_id, now=self._orders.now())
+            except UnusableError:
+                raise
+            except UnavailableError:
+                # A commit that was not answered may have ended it: the caller would begin anew, and count nothing.
+                if monotonic() > until:
+                    raise
+                await anyio.sleep(wait)
+            else:
+                return
 
     async def through(self, scope: str) -> None:
         """Rebuild the subjects of a scope, from the place on."""
