@@ -123,8 +123,10 @@ def _as_json(erased: Erased, folded: int, found: Purged | _NotPurged | None, bey
 
 
 def _print(erased: Erased) -> None:
+    # An erasure whose commit was not answered is done, and has left nothing to count.
+    done = "was erased before; erased now: " if erased.again else "erased "
     screen.out().print(
-        f"erased {screen.plural(erased.events, 'event')}, {screen.plural(erased.unlocks, 'unlock')}, "
+        f"{done}{screen.plural(erased.events, 'event')}, {screen.plural(erased.unlocks, 'unlock')}, "
         f"{screen.plural(erased.dead_letters, 'dead letter')}; their events stay out for ever"
     )
     if erased.renamed:
