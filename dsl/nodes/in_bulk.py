@@ -146,21 +146,19 @@ def streaks(of: Streaks, gate: Gate) -> Bulk:
         node: Run | None = nodes.get(slot)
         if node is None:
             node = nodes[slot] = Run()
-        units = [event.at // length for event in events]
         before = [*of.runs(node)]
         actives, lengths = [index for index, _ in before], [run for _, run in before]
         last, run = before[-1] if before else (_BEFORE_ALL, 0)
-        if last != units[0]:
-            actives.append(units[0])
-        actives += [*dict.fromkeys(units)][1:]
         begin = None
         grants: list[Grant] = []
         best = node.best
-        for index, event in zip(units, events, strict=True):
+        for event in events:
+            index = event.at // length
             if index == last:
                 continue  # an active unit
             run = run + 1 if index - last <= bridged else 1
             last, begin = index, event
+            actives.append(index)
             lengths.append(run)
             if run > best:
                 node.best = best = run
